@@ -1,0 +1,386 @@
+"""The nouns of nextreel and the protocols its rooms are joined by; imports NumPy alone.
+
+Times are seconds since 1970-01-01 UTC as floats. A *row* is the dense index of a video inside one catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+UserId: TypeAlias = int | str
+VideoId: TypeAlias = int | str
+RowArray: TypeAlias = NDArray[np.int32]
+FloatArray: TypeAlias = NDArray[np.float32]
+TimeArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+IdArray: TypeAlias = NDArray[Any]  # int64, or object holding str
+
+UNKNOWN = -1  # the code of a category, channel or language that the data leave empty, and the row of no video
+DAY = 86_400.0
+
+
+class NextreelError(Exception):
+    """Base of every error a person can act on: the message says what was expected, what came and what to do."""
+
+
+class Kind(IntEnum):
+    """What a person did; the numbers are written to disk and never change."""
+
+    IMPRESSION = 0
+    CLICK = 1
+    WATCH = 2
+    LIKE = 3
+    DISLIKE = 4
+    COMMENT = 5
+    SHARE = 6
+    COMPLETE = 7
+    HIDE = 8
+    SUBSCRIBE = 9
+    BLOCK = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that one person did, as it arrives live. `video_id` or `channel_id` is set, as the kind asks."""
+
+    user_id: UserId
+    at: float
+    kind: Kind
+    video_id: VideoId | None = None
+    channel_id: VideoId | None = None
+    value: float | None = None  # a rating, or whatever the source measures
+    watch_seconds: float | None = None
+    device: str | None = None
+    position: int | None = None
+    request_id: str | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events as columns of one length, oldest first: what a data set holds and a replay reads."""
+
+    user_ids: IdArray  # (users,) code -> id
+    user: NDArray[np.int32]  # (n,) codes into user_ids
+    video: RowArray  # (n,) catalogue rows; UNKNOWN for an event about a channel
+    at: TimeArray  # (n,)
+    kind: NDArray[np.int8]  # (n,) Kind
+    value: FloatArray  # (n,) NaN where the source has none
+    watch_seconds: FloatArray  # (n,) NaN where the source has none
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, which: slice | NDArray[Any]) -> Events:
+        """The chosen events in the given order; user codes stay the same."""
+        return Events(
+            self.user_ids,
+            self.user[which],
+            self.video[which],
+            self.at[which],
+            self.kind[which],
+            self.value[which],
+            self.watch_seconds[which],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a person said of themselves; every field may be missing."""
+
+    country: str | None = None
+    language: str | None = None
+    age: float | None = None
+    gender: str | None = None
+    created_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Columns of all videos; the row is the dense index. Counters are not here: they come from replay alone."""
+
+    video_ids: IdArray  # (n,)
+    titles: Sequence[str]  # (n,)
+    category: NDArray[np.int32]  # (n,) code of the main category, UNKNOWN where missing
+    categories: FloatArray  # (n, categories) 1.0 for each category and child category of the video
+    channel: NDArray[np.int32]  # (n,) code, UNKNOWN where missing
+    language: NDArray[np.int32]  # (n,) code, UNKNOWN where missing
+    duration: FloatArray  # (n,) seconds, NaN where missing
+    published_at: TimeArray  # (n,) NaN where missing
+    maturity: NDArray[np.int8]  # (n,) the least age for which the video is suitable, 0 for everyone
+    available: BoolArray  # (n,)
+    texts: Sequence[str]  # (n,) title, tags and description joined: what a text encoder reads
+    category_names: tuple[str, ...]
+    channel_ids: tuple[VideoId, ...]
+    language_names: tuple[str, ...]
+    row_of: Mapping[VideoId, int] = field(repr=False)  # id -> row
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    def rows(self, video_ids: Sequence[VideoId]) -> RowArray:
+        """Rows of the ids, UNKNOWN (-1) for an id that is not in the catalogue."""
+        return np.fromiter((self.row_of.get(v, UNKNOWN) for v in video_ids), np.int32, len(video_ids))
+
+
+class History:
+    """A person's events about videos, oldest first, in arrays that grow at the end.
+
+    The views it hands out stay valid (and stay as they were) when more is appended.
+    """
+
+    __slots__ = ("_at", "_kind", "_n", "_row", "_weight")
+
+    def __init__(self, capacity: int = 8) -> None:
+        self._n = 0
+        self._row = np.empty(capacity, np.int32)
+        self._at = np.empty(capacity, np.float64)
+        self._kind = np.empty(capacity, np.int8)
+        self._weight = np.empty(capacity, np.float32)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def _reserve(self, more: int) -> None:
+        need = self._n + more
+        if need > len(self._row):
+            size = max(need, 2 * len(self._row))
+            for name in ("_row", "_at", "_kind", "_weight"):
+                old = getattr(self, name)
+                new = np.empty(size, old.dtype)
+                new[: self._n] = old[: self._n]
+                setattr(self, name, new)
+
+    def append(self, row: int, at: float, kind: int, weight: float) -> None:
+        """Adds one event."""
+        self._reserve(1)
+        n = self._n
+        self._row[n], self._at[n], self._kind[n], self._weight[n] = row, at, kind, weight
+        self._n = n + 1
+
+    def extend(self, rows: RowArray, at: TimeArray, kinds: NDArray[np.int8], weights: FloatArray) -> None:
+        """Adds events in their order."""
+        more = len(rows)
+        self._reserve(more)
+        where = slice(self._n, self._n + more)
+        self._row[where], self._at[where], self._kind[where], self._weight[where] = rows, at, kinds, weights
+        self._n += more
+
+    @property
+    def rows(self) -> RowArray:
+        return self._row[: self._n]
+
+    @property
+    def at(self) -> TimeArray:
+        return self._at[: self._n]
+
+    @property
+    def kinds(self) -> NDArray[np.int8]:
+        return self._kind[: self._n]
+
+    @property
+    def weights(self) -> FloatArray:
+        """Graded relevance of each event: above 0 liked, below 0 disliked, 0 a touch that says nothing."""
+        return self._weight[: self._n]
+
+
+@dataclass(slots=True)
+class UserState:
+    """What is known of one person now; advanced by events alone. `known` is False for one never heard of."""
+
+    user_id: UserId | None
+    profile: Profile = field(default_factory=Profile)
+    history: History = field(default_factory=History)  # every event but impressions, subscriptions and blocks
+    subscribed: set[int] = field(default_factory=set)  # channel codes
+    blocked: set[int] = field(default_factory=set)  # channel codes
+    version: int = 0  # grows with every event applied
+    known: bool = False
+
+    @property
+    def last_at(self) -> float:
+        """Time of the newest event, NaN without one."""
+        return float(self.history.at[-1]) if len(self.history) else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that may change the answer, so that a request can be replayed."""
+
+    user_id: UserId | None
+    at: float
+    k: int = 10
+    request_id: str = ""
+    session_id: str | None = None
+    device: str | None = None
+    country: str | None = None
+    categories: tuple[str, ...] = ()  # when given, only videos of these categories
+    languages: tuple[str, ...] = ()  # when given, only videos in these languages
+    max_maturity: int | None = None  # least suitable age that may be shown; None: by the profile's age
+    exclude: tuple[VideoId, ...] = ()
+    variant: str | None = None
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Moment:
+    """All that may be known when candidates are judged: n candidates from S sources."""
+
+    request: Request
+    user: UserState
+    catalogue: Catalogue
+    counters: Any  # nextreel.store.Counters; typed there
+    rows: RowArray  # (n,) without repeats
+    sources: tuple[str, ...]  # (S,)
+    scores: FloatArray  # (n, S) each source's own score of every row
+    ranks: FloatArray  # (n, S) 0 = best; NaN where the source did not propose the row
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def keep(self, mask: BoolArray) -> Moment:
+        """The moment with only the rows where mask is True, order kept."""
+        return Moment(
+            self.request,
+            self.user,
+            self.catalogue,
+            self.counters,
+            self.rows[mask],
+            self.sources,
+            self.scores[mask],
+            self.ranks[mask],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Feature values of n candidates; `names` are the columns in order."""
+
+    names: tuple[str, ...]
+    values: FloatArray  # (n, features)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Positions (k,) into the judged rows, best first, and the probability with which each was chosen (k,)."""
+
+    positions: NDArray[np.intp]
+    propensities: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """The answer to one request: parallel columns of at most k videos, and how it came about."""
+
+    request: Request
+    rows: RowArray
+    video_ids: list[VideoId]
+    value: FloatArray  # the joined value the list was ordered by, before the final order moved anything
+    objectives: FloatArray  # (k, objectives)
+    sources: list[str]  # the source that ranked the video best
+    reasons: list[str]
+    propensities: FloatArray
+    promoted: BoolArray
+    trace: Trace
+    release: str
+    level: str  # "full", "unranked" or "trending": the rung of the fallback ladder
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened on the way: counts and milliseconds per stage."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)  # stage -> ms
+    proposed: dict[str, int] = field(default_factory=dict)  # source -> candidates
+    removed: dict[str, int] = field(default_factory=dict)  # filter -> candidates removed
+    moved: dict[str, int] = field(default_factory=dict)  # orderer -> positions it changed in the slate
+    candidates: int = 0
+    eligible: int = 0
+    failures: dict[str, str] = field(default_factory=dict)  # part -> error
+
+
+class Retriever(Protocol):
+    """Proposes from the whole catalogue, best first."""
+
+    name: str
+
+    def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
+        """At most n rows without repeats, best first, and their scores; may be empty."""
+        ...
+
+    def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
+        """The same score for any rows, also ones it would not propose; NaN where it has none."""
+        ...
+
+
+Filter: TypeAlias = Callable[[Moment], BoolArray]  # True keeps the row
+Feature: TypeAlias = Callable[[Moment], FloatArray]  # one column, named as the function
+Orderer: TypeAlias = Callable[[Moment, FloatArray, int], Order]
+
+
+class Ranker(Protocol):
+    """Scores candidates; it can drop none."""
+
+    objectives: tuple[str, ...]
+
+    def score(self, matrix: Matrix) -> FloatArray:
+        """(n, objectives), higher is better."""
+        ...
+
+
+class KeyValue(Protocol):
+    """Bytes under a key, each with a version that starts at 1 and grows by one with every write."""
+
+    def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:
+        """Value and version for each key, None where there is none."""
+        ...
+
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+        """Writes all of (key, value, expected version) or none; expected 0 = must not exist, None = whatever is there.
+
+        Raises `Conflict` when another version is there.
+        """
+        ...
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """How many of the keys were there; they no longer are."""
+        ...
+
+
+class Conflict(NextreelError):
+    """A write expected another version than the one that is there."""
+
+
+class EventLog(Protocol):
+    """An ordered, durable log; an append that returned is not lost."""
+
+    def append(self, events: Sequence[Event]) -> list[int]:
+        """Offset of each event; an event whose event_id is already there gets the offset it has."""
+        ...
+
+    def read(self, after: int, limit: int = 1000) -> list[tuple[int, Event]]:
+        """Events with an offset above `after`, oldest first."""
+        ...
+
+
+class Blobs(Protocol):
+    """Files under slash-separated keys."""
+
+    def put(self, key: str, source: Path) -> None: ...
+    def get(self, key: str, target: Path) -> Path: ...
+    def keys(self, prefix: str) -> list[str]: ...
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """Rows by inner product."""
+
+    def search(self, query: FloatArray, k: int) -> tuple[RowArray, FloatArray]:
+        """The k best rows and their inner products, best first."""
+        ...
