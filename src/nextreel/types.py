@@ -198,9 +198,8 @@ class UserState:
     user_id: UserId | None
     profile: Profile = field(default_factory=Profile)
     history: History = field(default_factory=History)  # every event but impressions, subscriptions and blocks
-    subscribed: set[int] = field(default_factory=set)  # channel codes
-    blocked: set[int] = field(default_factory=set)  # channel codes
     version: int = 0  # grows with every event applied
+    offset: int = 0  # log offset of the newest event applied: applying the log twice changes nothing
     known: bool = False
 
     @property
@@ -238,8 +237,8 @@ class Moment:
     counters: Any  # nextreel.store.Counters; typed there
     rows: RowArray  # (n,) without repeats
     sources: tuple[str, ...]  # (S,)
-    scores: FloatArray  # (n, S) each source's own score of every row
-    ranks: FloatArray  # (n, S) 0 = best; NaN where the source did not propose the row
+    scores: FloatArray  # (n, S) each source's own score of every row; NaN where it has none
+    ranks: FloatArray  # (n, S) how many of the request's candidates the source scores higher; 0 = best
 
     def __len__(self) -> int:
         return len(self.rows)

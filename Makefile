@@ -1,0 +1,130 @@
+# Every command a person needs; `make help` lists them. Targets that need an environment make it first, once.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --prefer-binary --disable-pip-version-check
+
+# One thread a library in each test process: more only fight over the cores.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS)
+
+##@ Start here
+
+.PHONY: help
+help: ## List these commands
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: install ## Train, evaluate and serve a synthetic world (SERVE=0: do not serve, DATA=DIR: real data)
+	$(BIN)/nextreel demo $(if $(DATA),--data "$(DATA)") $(if $(filter 0,$(SERVE)),--no-serve)
+
+.PHONY: test
+test: install-dev ## Run the fast tests and the examples in docstrings
+	$(PYTEST) -m "not slow"
+
+##@ Installation
+
+.PHONY: install
+install: $(VENV)/.train ## Make .venv with all that training and serving need
+
+.PHONY: install-dev
+install-dev: $(VENV)/.dev ## The same, and the tools of tests and checks
+
+$(VENV)/bin/python:
+	@echo "Making $(VENV) with $(PYTHON)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing nextreel[train] (about two minutes the first time)"
+	$(PIP_INSTALL) -e '.[train]'
+	@touch $@
+
+# What the dev environment holds is a superset: installing it satisfies `install` too.
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing nextreel[dev] (about two minutes the first time)"
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $(VENV)/.train $@
+
+##@ Tests
+
+.PHONY: test-fast
+test-fast: install-dev ## Stop at the first failing test, those that failed last time first
+	$(PYTEST) -m "not slow" --exitfirst --failed-first
+
+.PHONY: test-cov
+test-cov: install-dev ## Run the fast tests and report the lines they miss
+	$(PYTEST) -m "not slow" --cov --cov-report=term --cov-report=html
+
+.PHONY: test-all
+test-all: install-dev ## Run every test, the slow ones too
+	$(PYTEST)
+
+##@ Quality
+
+.PHONY: check
+check: lint format-check types layers security ## Everything that is checked before a merge, except the tests
+
+.PHONY: lint
+lint: install-dev ## Look for mistakes with ruff
+	$(BIN)/ruff check .
+
+.PHONY: format
+format: install-dev ## Format the code and repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: format-check
+format-check: install-dev ## Fail where `make format` would change a file
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: install-dev ## Check the types with mypy --strict
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: install-dev ## Check that imports go downward only
+	$(BIN)/lint-imports
+
+.PHONY: security
+security: install-dev ## Look for insecure code with bandit
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
+
+.PHONY: pre-commit
+pre-commit: install-dev ## Run the pre-commit hooks on all files (install them: .venv/bin/pre-commit install)
+	$(BIN)/pre-commit run --all-files
+
+##@ Running
+
+HOME_DIR ?= var
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA_DIR ?= $(if $(NEXTREEL_DATA),$(NEXTREEL_DATA)/ml-1m,data/ml-1m)
+
+.PHONY: serve
+serve: install ## Serve the promoted release (HOST=, PORT=, HOME_DIR=)
+	$(BIN)/nextreel serve --home "$(HOME_DIR)" --host "$(HOST)" --port "$(PORT)"
+
+.PHONY: train-movielens
+train-movielens: install ## Train a release on MovieLens-1M (DATA_DIR=, fetched when it is not there)
+	@[[ -d "$(DATA_DIR)" ]] || $(BIN)/nextreel data fetch ml-1m --to "$(DATA_DIR)"
+	$(BIN)/nextreel train --data "$(DATA_DIR)" --home "$(HOME_DIR)"
+
+.PHONY: evaluate
+evaluate: install ## Evaluate on MovieLens-1M against the baselines (DATA_DIR=)
+	@[[ -d "$(DATA_DIR)" ]] || $(BIN)/nextreel data fetch ml-1m --to "$(DATA_DIR)"
+	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol frozen
+
+.PHONY: clean
+clean: ## Remove caches, coverage and build output; .venv and var stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* \
+	  coverage.xml htmlcov build dist catboost_info
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +

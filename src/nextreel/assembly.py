@@ -1,0 +1,157 @@
+"""Config and build: the one file that names every implementation and puts a Recommender together."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from nextreel import features
+from nextreel.filters import FILTERS
+from nextreel.ordering import OrderParams, orderers
+from nextreel.params import Params
+from nextreel.pipeline import Recommender, Source, Store
+from nextreel.ranking.catboost import CatBoostParams, CatBoostRanker
+from nextreel.relevance import Relevance
+from nextreel.retrieval import als, item_item
+from nextreel.retrieval.als import AlsParams
+from nextreel.retrieval.item_item import ItemItemParams
+from nextreel.retrieval.popular import Popular
+from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.retrieval.two_tower.retriever import TwoTower
+from nextreel.types import Catalogue, NextreelError, Ranker, Retriever
+
+
+class ConfigError(NextreelError):
+    """A configuration that cannot be read or does not hold together."""
+
+
+class MomentParams(Params):
+    """Which moments the ranker learns from."""
+
+    share: float = Field(0.12, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
+    active: int = Field(1500, ge=0)  # moments just before an event of the person
+    idle: int = Field(3000, ge=0)  # moments at any time, for people who come back within the horizon
+    horizon_days: float = Field(120.0, gt=0)  # what a person plays within that time is a positive
+    negatives: int = Field(120, ge=1)  # candidates kept for each moment beside the positives
+    next_events: int = Field(5, ge=0)  # so many next plays of an active person count more than the rest
+    next_weight: float = Field(2.0, ge=1)  # this much more
+    holdout: float = Field(0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
+    seed: int = 42
+
+
+class Quotas(Params):
+    """How many eligible candidates each source may propose; 0 leaves a source out."""
+
+    two_tower: int = 200
+    als: int = 150
+    ease: int = 200
+    item_item: int = 100
+    popular_all: int = 100
+    popular_7d: int = 150
+    popular_1d: int = 50
+    trending: int = 100
+
+
+class Config(Params):
+    """Everything that may be chosen for a release; every default is what the project recommends."""
+
+    relevance: Relevance = Relevance()
+    two_tower: TwoTowerParams = TwoTowerParams()
+    als: AlsParams = AlsParams()
+    ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=20_000)
+    item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=50)
+    quotas: Quotas = Quotas()
+    moments: MomentParams = MomentParams()
+    ranker: CatBoostParams = CatBoostParams()
+    order: OrderParams = OrderParams()
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration of a TOML file, or the defaults without one. Raises `ConfigError` that names every problem."""
+    if path is None:
+        return Config()
+    try:
+        return Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"Expected a readable configuration file, got {path}: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"Expected TOML in {path}: {error}.") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigError(f"{path}: {problems}.") from error
+
+
+@dataclass(frozen=True)
+class Models:
+    """The fitted models of one release; None for a source that the configuration leaves out."""
+
+    two_tower: TwoTower | None
+    als: als.Als | None
+    ease: item_item.ItemItem | None
+    item_item: item_item.ItemItem | None
+
+    def save(self, folder: Path) -> None:
+        """Writes each model into a folder of its name."""
+        for name in ("two_tower", "als", "ease", "item_item"):
+            model = getattr(self, name)
+            if model is not None:
+                model.save(folder / name)
+
+    @classmethod
+    def load(cls, folder: Path) -> Models:
+        """The models that `save` wrote."""
+        return cls(
+            two_tower=TwoTower.load(folder / "two_tower") if (folder / "two_tower").is_dir() else None,
+            als=als.load(folder / "als") if (folder / "als").is_dir() else None,
+            ease=item_item.load(folder / "ease") if (folder / "ease").is_dir() else None,
+            item_item=item_item.load(folder / "item_item") if (folder / "item_item").is_dir() else None,
+        )
+
+
+def build(
+    config: Config,
+    catalogue: Catalogue,
+    store: Store,
+    models: Models,
+    ranker: Ranker | None,
+    *,
+    timed: bool,
+    release: str = "",
+) -> Recommender:
+    """The Recommender of these models over this store, in the stages that the configuration asks for."""
+    counters = store.counters
+    retrievers: Mapping[str, Retriever | None] = {
+        "two_tower": models.two_tower,
+        "als": models.als,
+        "ease": models.ease,
+        "item_item": models.item_item,
+        "popular_all": Popular(counters, "all"),
+        "popular_7d": Popular(counters, "7d") if timed else None,
+        "popular_1d": Popular(counters, "1d") if timed else None,
+        "trending": Popular(counters, "trend") if timed else None,
+    }
+    sources = [
+        Source(retriever, getattr(config.quotas, name))
+        for name, retriever in retrievers.items()
+        if retriever is not None and getattr(config.quotas, name) > 0
+    ]
+    return Recommender(
+        catalogue=catalogue,
+        store=store,
+        sources=sources,
+        filters=FILTERS,
+        features=features.choose(timed),
+        ranker=ranker,
+        orderers=orderers(config.order),
+        fallback=Popular(counters, "trend" if timed else "all"),
+        release=release,
+    )
+
+
+def load_ranker(folder: Path) -> CatBoostRanker | None:
+    """The ranker of a release's folder, None where the release has none."""
+    return CatBoostRanker.load(folder / "ranker") if (folder / "ranker").is_dir() else None

@@ -1,0 +1,84 @@
+"""Backends that live as long as their process: for tests, demos and throw-away runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from nextreel.types import Conflict, Event
+
+
+def conflict(key: str, expected: int, found: int) -> Conflict:
+    """The error every key-value backend raises when another version is there; 0 means that the key is absent."""
+
+    def words(version: int) -> str:
+        return f"version {version}" if version else "no value"
+
+    return Conflict(
+        f"Expected {words(expected)} under {key!r}, got {words(found)}. Nothing was written. "
+        "Hint: another writer was faster; read the key again and repeat the change."
+    )
+
+
+class MemoryKeyValue:
+    """A key-value store in one dictionary, safe for threads."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, tuple[bytes, int]] = {}
+        self._lock = threading.Lock()
+
+    def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:
+        """Value and version for each key, None where there is none."""
+        with self._lock:
+            return [self._items.get(key) for key in keys]
+
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+        """Writes all or none; `Conflict` when a version differs from the expected one."""
+        with self._lock:
+            written: dict[str, tuple[bytes, int]] = {}
+            for key, value, expected in items:
+                found = (written.get(key) or self._items.get(key) or (b"", 0))[1]
+                if expected is not None and expected != found:
+                    raise conflict(key, expected, found)
+                written[key] = (bytes(value), found + 1)
+            self._items.update(written)
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """How many of the keys were there."""
+        with self._lock:
+            return sum(self._items.pop(key, None) is not None for key in keys)
+
+    def close(self) -> None:
+        """Nothing to let go of; here because every backend can be closed."""
+
+
+class MemoryEventLog:
+    """A log in one list, safe for threads; offsets start at 1."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._offsets: dict[str, int] = {}  # event_id -> offset
+        self._lock = threading.Lock()
+
+    def append(self, events: Sequence[Event]) -> list[int]:
+        """Offset of each event; the old offset for an event_id that is already there."""
+        with self._lock:
+            return [self._append(event) for event in events]
+
+    def _append(self, event: Event) -> int:
+        offset = len(self._events) + 1
+        if event.event_id is not None:
+            there = self._offsets.setdefault(event.event_id, offset)
+            if there != offset:
+                return there
+        self._events.append(event)
+        return offset
+
+    def read(self, after: int, limit: int = 1000) -> list[tuple[int, Event]]:
+        """At most `limit` events above offset `after`, oldest first."""
+        first = max(after, 0)
+        with self._lock:
+            return list(enumerate(self._events[first : first + max(limit, 0)], first + 1))
+
+    def close(self) -> None:
+        """Nothing to let go of; here because every backend can be closed."""

@@ -1,0 +1,199 @@
+"""Backends in one SQLite file: durable, no server, several processes at once.
+
+Both run in WAL mode, where readers never wait for the writer. A write takes the lock at its start (BEGIN IMMEDIATE),
+so writers queue up to `BUSY_MILLISECONDS` instead of failing half-way when a read is upgraded to a write.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from nextreel.backends.codec import decode_event, encode_event
+from nextreel.backends.memory import conflict
+from nextreel.types import Event
+
+BUSY_MILLISECONDS = 30_000
+KEYS_PER_QUERY = 500  # SQLite bounds the variables of one statement
+
+
+class _Connection(sqlite3.Connection):
+    """sqlite3's own class cannot be referenced weakly, a subclass can."""
+
+
+class _Database:
+    """One connection per thread to one file; a thread that ends lets its connection go."""
+
+    def __init__(self, path: Path, schema: str, synchronous: Literal["NORMAL", "FULL"]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._synchronous = synchronous
+        self._inherited: list[_Connection] = []
+        self._begin()
+        self.connection().execute(schema)
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._local = threading.local()
+
+    def _leave_parent(self) -> None:
+        """After a fork: closing the parent's connections here would delete its write-ahead log, so they are kept."""
+        if self._pid != os.getpid():
+            self._inherited += self._open
+            self._begin()
+
+    def connection(self) -> _Connection:
+        """This thread's connection."""
+        self._leave_parent()
+        mine: _Connection | None = getattr(self._local, "connection", None)
+        return self._connect() if mine is None else mine
+
+    def _connect(self) -> _Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=BUSY_MILLISECONDS / 1000,
+            isolation_level=None,
+            check_same_thread=False,  # so that close() may close the connections of other threads
+            factory=_Connection,
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        with self._lock:
+            self._open.add(connection)
+        self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def transaction(self, begin: Literal["DEFERRED", "IMMEDIATE"]) -> Iterator[_Connection]:
+        """A connection inside one transaction, committed at the end, rolled back by any error."""
+        connection = self.connection()
+        connection.execute(f"BEGIN {begin}")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Closes every thread's connection; a thread that goes on gets a new one."""
+        self._leave_parent()
+        with self._lock:
+            for connection in list(self._open):
+                connection.close()
+        self._begin()
+
+
+class SqliteKeyValue:
+    """A key-value store in one table.
+
+    synchronous = NORMAL: a killed process loses nothing, a power cut may lose the last writes but leaves an earlier
+    consistent whole. State and its log offset are written together, so what was lost is replayed from the log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        schema = """CREATE TABLE IF NOT EXISTS key_value
+            (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID"""
+        self._database = _Database(path, schema, "NORMAL")
+
+    def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:
+        """Value and version for each key, None where there is none; one snapshot for all of them."""
+        found: dict[str, tuple[bytes, int]] = {}
+        if len(keys) <= KEYS_PER_QUERY:
+            found = self._find(self._database.connection(), keys)
+        else:
+            with self._database.transaction("DEFERRED") as connection:
+                for start in range(0, len(keys), KEYS_PER_QUERY):
+                    found |= self._find(connection, keys[start : start + KEYS_PER_QUERY])
+        return [found.get(key) for key in keys]
+
+    @staticmethod
+    def _find(connection: _Connection, keys: Sequence[str]) -> dict[str, tuple[bytes, int]]:
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT key, value, version FROM key_value WHERE key IN ({marks})"  # noqa: S608  only question marks
+        return {key: (value, version) for key, value, version in connection.execute(query, tuple(keys))}
+
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+        """Writes all or none; `Conflict` when a version differs from the expected one."""
+        if items:
+            with self._database.transaction("IMMEDIATE") as connection:
+                for key, value, expected in items:
+                    self._put(connection, key, value, expected)
+
+    @staticmethod
+    def _put(connection: _Connection, key: str, value: bytes, expected: int | None) -> None:
+        if expected is None:
+            connection.execute(
+                "INSERT INTO key_value VALUES (?, ?, 1) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = version + 1",
+                (key, value),
+            )
+            return
+        if expected == 0:
+            done = connection.execute("INSERT INTO key_value VALUES (?, ?, 1) ON CONFLICT DO NOTHING", (key, value))
+        else:
+            done = connection.execute(
+                "UPDATE key_value SET value = ?, version = version + 1 WHERE key = ? AND version = ?",
+                (value, key, expected),
+            )
+        if done.rowcount == 0:
+            there = connection.execute("SELECT version FROM key_value WHERE key = ?", (key,)).fetchone()
+            raise conflict(key, expected, there[0] if there else 0)
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """How many of the keys were there."""
+        if not keys:
+            return 0
+        with self._database.transaction("IMMEDIATE") as connection:
+            return sum(connection.execute("DELETE FROM key_value WHERE key = ?", (key,)).rowcount for key in keys)
+
+    def close(self) -> None:
+        """Closes the file in every thread."""
+        self._database.close()
+
+
+class SqliteEventLog:
+    """A log in one table; offsets start at 1, never repeat, and become visible in their order.
+
+    synchronous = FULL: `append` returns after the disk has the events, so that not even a power cut loses one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        schema = """CREATE TABLE IF NOT EXISTS events
+            (offset INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT UNIQUE, body BLOB NOT NULL)"""
+        self._database = _Database(path, schema, "FULL")
+
+    def append(self, events: Sequence[Event]) -> list[int]:
+        """Offset of each event, all in one transaction; the old offset for an event_id that is already there."""
+        if not events:
+            return []
+        rows = [(event.event_id, encode_event(event)) for event in events]  # before the lock is taken
+        with self._database.transaction("IMMEDIATE") as connection:
+            return [self._append(connection, event_id, body) for event_id, body in rows]
+
+    @staticmethod
+    def _append(connection: _Connection, event_id: str | None, body: bytes) -> int:
+        insert = "INSERT INTO events (event_id, body) VALUES (?, ?) ON CONFLICT (event_id) DO NOTHING RETURNING offset"
+        row = connection.execute(insert, (event_id, body)).fetchone()
+        if row is None:
+            row = connection.execute("SELECT offset FROM events WHERE event_id = ?", (event_id,)).fetchone()
+        return int(row[0])
+
+    def read(self, after: int, limit: int = 1000) -> list[tuple[int, Event]]:
+        """At most `limit` events above offset `after`, oldest first."""
+        query = "SELECT offset, body FROM events WHERE offset > ? ORDER BY offset LIMIT ?"
+        rows = self._database.connection().execute(query, (after, max(limit, 0))).fetchall()
+        return [(offset, decode_event(body)) for offset, body in rows]
+
+    def close(self) -> None:
+        """Closes the file in every thread."""
+        self._database.close()

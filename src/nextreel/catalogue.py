@@ -1,0 +1,70 @@
+"""The catalogue on disk: one Arrow file, memory-mapped when it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nextreel.types import Catalogue, IdArray
+
+_NUMERIC = ("category", "channel", "language", "duration", "published_at", "maturity", "available")
+
+
+def save(catalogue: Catalogue, path: Path) -> None:
+    """Writes the catalogue into one Arrow IPC file."""
+    width = max(catalogue.categories.shape[1], 1)
+    flat = catalogue.categories if catalogue.categories.shape[1] else np.zeros((len(catalogue), 1), np.float32)
+    columns = {
+        "video_id": pa.array(catalogue.video_ids.tolist()),
+        "title": pa.array(list(catalogue.titles), pa.string()),
+        "text": pa.array(list(catalogue.texts), pa.string()),
+        "categories": pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(flat).ravel()), width),
+    }
+    columns |= {name: pa.array(getattr(catalogue, name)) for name in _NUMERIC}
+    names = {
+        "category_names": catalogue.category_names,
+        "channel_ids": catalogue.channel_ids,
+        "language_names": catalogue.language_names,
+    }
+    table = pa.table(columns).replace_schema_metadata({"nextreel": json.dumps(names)})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def load(path: Path) -> Catalogue:
+    """The catalogue that `save` wrote; its numeric columns stay on disk until they are read."""
+    with pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all().combine_chunks()
+    names = json.loads(table.schema.metadata[b"nextreel"])
+    columns: dict[str, NDArray[np.generic]] = {
+        name: table[name].chunk(0).to_numpy(zero_copy_only=False) if len(table) else table[name].to_numpy()
+        for name in _NUMERIC
+    }
+    lists = table["categories"].combine_chunks()
+    width = len(names["category_names"])
+    categories = np.asarray(lists.values).reshape(len(table), -1)[:, :width]
+    ids = table["video_id"].to_pylist()
+    return Catalogue(
+        video_ids=as_ids(ids),
+        titles=table["title"].to_pylist(),
+        texts=table["text"].to_pylist(),
+        categories=categories,
+        category_names=tuple(names["category_names"]),
+        channel_ids=tuple(names["channel_ids"]),
+        language_names=tuple(names["language_names"]),
+        row_of={video_id: row for row, video_id in enumerate(ids)},
+        **columns,  # type: ignore[arg-type]  # each column has the type that it was saved with
+    )
+
+
+def as_ids(ids: list[int] | list[str]) -> IdArray:
+    """An int64 array where all ids are integers, an object array of them otherwise."""
+    if all(isinstance(one, int) for one in ids):
+        return np.array(ids, np.int64)
+    array = np.empty(len(ids), object)
+    array[:] = ids
+    return array

@@ -1,0 +1,61 @@
+"""`nextreel data`: make, check and fetch data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nextreel.cli.show import out
+from nextreel.types import NextreelError
+
+app = typer.Typer(help="Make, check and fetch data sets.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write; made when it is not there.")]
+
+
+@app.command()
+def synth(
+    out_dir: Out,
+    users: Annotated[int, typer.Option(min=1, help="How many people.")] = 1_000,
+    videos: Annotated[int, typer.Option(min=1, help="How many videos.")] = 500,
+    interactions: Annotated[int, typer.Option(min=1, help="How many things they do, shown videos included.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same world.")] = 0,
+) -> None:
+    """Write a synthetic world: people with known tastes, videos with titles a person can read, and what they did.
+
+    The tastes are written too, so that a recommender can be judged by the truth.
+    """
+    from nextreel.data import synthetic
+
+    synthetic.write(out_dir, users, videos, interactions, seed)
+    out.print(f"Wrote {users:,} users, {videos:,} videos and {interactions:,} interactions to {out_dir}")
+
+
+@app.command()
+def check(folder: Annotated[Path, typer.Argument(help="Folder with the data set.", metavar="DIR")]) -> None:
+    """Read every row and say what is wrong: file, row, column, what was expected and what came.
+
+    Ends with exit code 2 when a row was refused.
+    """
+    from nextreel import data
+
+    out.print(data.check(folder))
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="The data set: ml-1m.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to write.")],
+) -> None:
+    """Download a public data set from its publisher and verify its checksum.
+
+    MovieLens may be used for research but not passed on: keep it out of repositories and images.
+    """
+    from nextreel.data import movielens
+
+    if name != "ml-1m":
+        raise NextreelError(f"Expected the name of a data set that can be fetched (ml-1m), got {name!r}.")
+    movielens.fetch(to)
+    out.print(f"Wrote {name} to {to}. Next: nextreel train --data {to}")

@@ -1,0 +1,44 @@
+"""`nextreel evaluate`: train on the parts of a protocol and measure against its baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nextreel.cli import show
+from nextreel.cli.options import ConfigFile, Data
+from nextreel.cli.progress import bars
+
+
+def evaluate(
+    data: Data,
+    protocol: Annotated[
+        Literal["frozen"],
+        typer.Option(
+            help="`frozen`: first 80 % of the time trains, 10 % chooses, and one list must hold for the rest."
+        ),
+    ] = "frozen",
+    config: ConfigFile = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here too, as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the table here too, as Markdown.")] = None,
+) -> None:
+    """Print how well the recommender and every baseline foresee what people really watched.
+
+    Full ranking over the whole catalogue; nothing is published.
+    """
+    from nextreel import evaluation
+    from nextreel.assembly import load_config
+    from nextreel.data import load
+
+    del protocol  # one so far; typer refuses any other name
+    settings = load_config(config)
+    with bars() as progress:
+        results = evaluation.frozen(load(data), settings, progress)
+    show.out.print(show.rows("Frozen global time", results.table()))
+    if json_file:
+        json_file.write_text(json.dumps(results.to_json(), indent=2) + "\n", encoding="utf-8")
+    if markdown:
+        markdown.write_text(results.to_markdown(), encoding="utf-8")

@@ -1,0 +1,109 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from nextreel.types import NextreelError, UserId
+
+if TYPE_CHECKING:
+    from nextreel.assembly import System
+
+Moments: TypeAlias = float | Literal["end", "last"]
+
+Home = Annotated[
+    Path, typer.Option("--home", help="Folder that holds the releases and the state of users.", show_default=True)
+]
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        help="Folder with the interactions: `interactions.parquet` or `.csv` (users, videos and channels may lie beside "
+        "it), or MovieLens' `.dat` files.",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file of hyper-parameters; what it leaves out keeps its default.")
+]
+At = Annotated[
+    str,
+    typer.Option(
+        "--at",
+        help="The time the lists are made for: `end` (just after the last event known), `last` (just after each "
+        "person's own last event), `now`, or a time: seconds since 1970 or ISO 8601, UTC where it names no zone.",
+    ),
+]
+Source = Annotated[
+    str | None,
+    typer.Option("--source", help="Ask this retriever alone, for example `two_tower`; leave out for all four stages."),
+]
+
+HOME = Path("var")
+
+
+@contextmanager
+def opened(home: Path, release: str | None = None) -> Iterator[System]:
+    """The system that the home's promoted release makes, closed again at the end."""
+    from nextreel.assembly import open_system
+
+    system = open_system(home, release)
+    try:
+        yield system
+    finally:
+        system.close()
+
+
+def moment(text: str, clock: Callable[[], float] = time.time) -> Moments:
+    """The time that the text of `--at` names: seconds since 1970, or `end` or `last` as they are.
+
+    Raises NextreelError for a text that is none of the four forms.
+
+    >>> moment("2000-12-29T23:43:00")
+    978133380.0
+    >>> moment("last")
+    'last'
+    """
+    if text == "end":
+        return "end"
+    if text == "last":
+        return "last"
+    if text == "now":
+        return clock()
+    try:
+        return float(text)
+    except ValueError:
+        pass  # not a number: the other form is tried below
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise NextreelError(
+            f"Expected `end`, `last`, `now` or a time for --at, got {text!r}. "
+            "Hint: write seconds since 1970 or an ISO 8601 time such as 2026-01-31T18:00:00."
+        ) from error
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def seconds_at(system: System, user_id: UserId, at: Moments) -> float:
+    """The time `at` means for one person; without an event of their own, `last` is the end of the data."""
+    if at == "last":
+        last = system.store.user(user_id).last_at
+        return last if last == last else system.data_end  # NaN is the only value unlike itself  # noqa: PLR0124
+    return system.data_end if at == "end" else at
+
+
+def known_user(system: System, text: str) -> UserId:
+    """The id that the text stands for: the form, text or integer, under which the store knows the person.
+
+    An id that nobody has comes back in the form that the text looks like; its list is the one of a newcomer.
+    """
+    forms: list[UserId] = [text]
+    if text.lstrip("-").isdecimal() and str(int(text)) == text:  # "007" is text
+        forms.insert(0, int(text))
+    return next((form for form in forms if system.store.knows(form)), forms[0])

@@ -1,0 +1,30 @@
+"""`nextreel recommend`: one person's list on the terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from nextreel.cli import show
+from nextreel.cli.options import HOME, At, Home, known_user, moment, opened, seconds_at
+from nextreel.types import Request
+
+
+def recommend(
+    user: Annotated[str, typer.Argument(help="The person's id; one that nobody has gets a newcomer's list.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many videos.")] = 10,
+    at: At = "end",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    home: Home = HOME,
+) -> None:
+    """Recommend videos to one person, each with its source and the reason."""
+    when = moment(at)
+    with opened(home) as system:
+        user_id = known_user(system, user)
+        answer = system.recommender.recommend(Request(user_id, seconds_at(system, user_id, when), k))
+        if as_json:
+            typer.echo(json.dumps(show.slate_json(system, answer), indent=2))
+        else:
+            show.out.print(show.slate(system, answer))

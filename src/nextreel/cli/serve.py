@@ -1,0 +1,28 @@
+"""`nextreel serve`: the promoted release over HTTP."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from nextreel.cli.options import HOME, Home
+
+Host = Annotated[str, typer.Option(help="Address to listen on; others than loopback need API keys.")]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")]
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8_000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    home: Home = HOME,
+) -> None:
+    """Serve recommendations over HTTP; /docs describes the endpoints.
+
+    Feedback posted to /feedback is on disk before it is answered, and counts in the next list.
+    """
+    from nextreel.serving import run
+
+    run.serve(home, host, port, workers, time.time)

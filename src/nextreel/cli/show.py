@@ -1,0 +1,90 @@
+"""What commands print: rich tables of results, slates, histories and releases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from nextreel.assembly import System
+    from nextreel.types import Slate, UserState
+
+out = Console(highlight=False)
+
+
+def rows(title: str, lines: Iterable[Mapping[str, Any]]) -> Table:
+    """A table with one column for each key of the first line; numbers to the right, floats with four digits."""
+    lines = list(lines)
+    table = Table(title=title, title_justify="left")
+    for name, value in (lines[0] if lines else {}).items():
+        table.add_column(escape(name), justify="right" if isinstance(value, int | float) else "left")
+    for line in lines:
+        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in line.values()))
+    return table
+
+
+def day(at: float) -> str:
+    """The UTC day and minute of a time, empty for NaN."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") if at == at else ""  # noqa: PLR0124
+
+
+def video(system: System, row: int) -> tuple[str, str]:
+    """Title and category of a catalogue row."""
+    catalogue = system.catalogue
+    code = int(catalogue.category[row])
+    return catalogue.titles[row], catalogue.category_names[code] if code >= 0 else ""
+
+
+def history(system: System, user: UserState, last: int = 10) -> Table:
+    """The person's newest events about videos, newest first."""
+    from nextreel.types import Kind
+
+    table = Table("when", "what", "video", "category", title=f"What {user.user_id} did last", title_justify="left")
+    newest: Sequence[int] = range(len(user.history) - 1, max(-1, len(user.history) - 1 - last), -1)
+    for i in newest:
+        title, category = video(system, int(user.history.rows[i]))
+        what = Kind(int(user.history.kinds[i])).name.lower()
+        table.add_row(day(float(user.history.at[i])), what, escape(title), escape(category))
+    return table
+
+
+def slate(system: System, answer: Slate) -> Table:
+    """The recommended videos, best first, each with its score, its source and the reason."""
+    title = f"Recommended to {answer.request.user_id} (release {answer.release}, {answer.level})"
+    table = Table(title=title, title_justify="left")
+    for name in ("rank", "video", "category", "score", "source", "reason"):
+        table.add_column(name, justify="right" if name in {"rank", "score"} else "left")
+    for i, row in enumerate(answer.rows):
+        name, category = video(system, int(row))
+        cells = (name, category, f"{answer.value[i]:.3f}", answer.sources[i], answer.reasons[i])
+        table.add_row(str(i + 1), *map(escape, cells))
+    return table
+
+
+def slate_json(system: System, answer: Slate) -> dict[str, Any]:
+    """The slate as plain values that JSON can hold."""
+    return {
+        "user_id": answer.request.user_id,
+        "at": answer.request.at,
+        "release": answer.release,
+        "level": answer.level,
+        "recommendations": [
+            {
+                "rank": i + 1,
+                "video_id": video_id,
+                "title": video(system, int(answer.rows[i]))[0],
+                "category": video(system, int(answer.rows[i]))[1],
+                "score": float(answer.value[i]),
+                "source": answer.sources[i],
+                "reason": answer.reasons[i],
+                "promoted": bool(answer.promoted[i]),
+            }
+            for i, video_id in enumerate(answer.video_ids)
+        ],
+        "milliseconds": answer.trace.milliseconds,
+    }

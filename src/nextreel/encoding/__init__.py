@@ -1,0 +1,1 @@
+"""Encoders fitted on the training part alone and frozen from then on; saved as JSON and npz."""

@@ -1,0 +1,150 @@
+"""Texts as unit vectors by hashed n-grams: no model to install, any language, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextreel.encoding._files import EncodingError, read_json, write_json
+from nextreel.types import FloatArray
+
+FOLDER = "embeddings"
+CHUNK = 2048  # texts hashed at once: bounds the memory to some tens of MB
+BASE = np.uint64(1_099_511_628_211)  # multiplier of the rolling hash: the FNV prime
+GRAM_SIZES = (3, 4, 5)  # characters of an n-gram within one word
+STATISTICS = 1 << 16  # hash buckets in which document frequencies are counted
+
+Codes: TypeAlias = NDArray[np.uint64]
+
+
+def _mixed(hashes: Codes) -> Codes:
+    """Hashes whose every bit depends on every bit of the given ones.
+
+    Source: finaliser of SplitMix64; Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA (2014).
+    """
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
+
+
+def _characters(texts: Sequence[str]) -> tuple[Codes, NDArray[np.int32]]:
+    """Lower-case code points of all texts in a row, 0 for all that is neither letter nor digit; and their text."""
+    joined = "\x00".join(text.lower() for text in texts) + "\x00"
+    points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+    ends = np.fromiter((len(text.lower()) + 1 for text in texts), np.int64, len(texts))
+    owner = np.repeat(np.arange(len(texts), dtype=np.int32), ends)
+    digit = (points >= 48) & (points <= 57)
+    letter = ((points >= 97) & (points <= 122)) | (points >= 0xC0)
+    return np.where(digit | letter, points, 0).astype(np.uint64), owner
+
+
+def _words(points: Codes, owner: NDArray[np.int32]) -> tuple[Codes, NDArray[np.int32]]:
+    """Hashes of all words and of all pairs of neighbouring words in one text, and the text of each."""
+    inside = points > 0
+    starts = np.flatnonzero(inside & ~np.concatenate([[False], inside[:-1]]))
+    if len(starts) == 0:
+        return np.empty(0, np.uint64), np.empty(0, np.int32)
+    since = np.arange(len(points)) - starts[np.maximum(np.searchsorted(starts, np.arange(len(points)), "right") - 1, 0)]
+    powers = np.power(BASE, np.where(inside, since, 0).astype(np.uint64))
+    words = _mixed(np.add.reduceat(np.where(inside, points * powers, 0), starts))
+    texts = owner[starts]
+    together = texts[1:] == texts[:-1]
+    pairs = _mixed(words[:-1] * BASE + words[1:])[together]
+    return np.concatenate([words, pairs]), np.concatenate([texts, texts[1:][together]])
+
+
+def _grams(points: Codes, owner: NDArray[np.int32]) -> Iterator[tuple[Codes, NDArray[np.int32]]]:
+    """Hashes of the character n-grams inside words and the text of each, one size after the other."""
+    for size in GRAM_SIZES:
+        n = len(points) - size + 1
+        if n <= 0:
+            return
+        rolling = np.zeros(n, np.uint64)
+        whole = np.ones(n, bool)
+        for offset in range(size):
+            window = points[offset : offset + n]
+            rolling = rolling * BASE + window
+            whole &= window > 0
+        yield _mixed(rolling[whole] + np.uint64(size)), owner[:n][whole]
+
+
+def _hashes(texts: Sequence[str]) -> tuple[Codes, NDArray[np.int32]]:
+    """The hash of each distinct n-gram of each text, and the text it is of."""
+    points, owner = _characters(texts)
+    parts = [_words(points, owner), *_grams(points, owner)]
+    hashes = np.concatenate([part[0] for part in parts])
+    texts_of = np.concatenate([part[1] for part in parts])
+    order = np.lexsort((hashes, texts_of))
+    hashes, texts_of = hashes[order], texts_of[order]
+    new = np.ones(len(hashes), bool)
+    new[1:] = (hashes[1:] != hashes[:-1]) | (texts_of[1:] != texts_of[:-1])
+    return hashes[new], texts_of[new]
+
+
+@dataclass(frozen=True)
+class HashedText:
+    """Unit vectors (n, dim) of texts: each n-gram adds or subtracts its inverse document frequency in one place.
+
+    n-grams are words, pairs of words, and 3 to 5 characters within a word, so that spelling variants stay close.
+    Source: Weinberger et al., Feature hashing for large scale multitask learning, ICML (2009).
+
+    >>> encoder = fit("title", ["The red fox", "A blue whale", "Red foxes again"], dim=64)
+    >>> red, whale, foxes = encoder.encode(["the red fox", "blue whale", "red foxes"])
+    >>> bool(red @ foxes > red @ whale)
+    True
+    """
+
+    name: str
+    dim: int
+    frequency: FloatArray  # (STATISTICS,) weight of an n-gram by its hash bucket
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Unit vectors (n, dim); zeros for a text without letters or digits."""
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for start in range(0, len(texts), CHUNK):
+            chunk = texts[start : start + CHUNK]
+            hashes, owner = _hashes(chunk)
+            weights = self.frequency[(hashes % np.uint64(STATISTICS)).astype(np.int64)]
+            signed = np.where(hashes >> np.uint64(63) == 0, weights, -weights)
+            place = ((hashes >> np.uint64(20)) % np.uint64(self.dim)).astype(np.int64)
+            sums = np.bincount(owner * np.int64(self.dim) + place, signed, len(chunk) * self.dim)
+            vectors[start : start + CHUNK] = sums.reshape(len(chunk), self.dim)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Writes `embeddings/<name>.json` and `embeddings/<name>.npz` below the folder."""
+        write_json(folder / FOLDER / f"{self.name}.json", {"name": self.name, "dim": self.dim})
+        np.savez_compressed(folder / FOLDER / f"{self.name}.npz", frequency=self.frequency)
+
+
+def fit(name: str, texts: Sequence[str], dim: int = 128) -> HashedText:
+    """The encoder whose inverse document frequencies come from the texts: log((1 + n) / (1 + n with it)) + 1."""
+    if dim < 1:
+        raise EncodingError(f"Expected a dimension of at least 1; got {dim}.")
+    counts = np.zeros(STATISTICS, np.int64)
+    for start in range(0, len(texts), CHUNK):
+        hashes, _ = _hashes(texts[start : start + CHUNK])
+        counts += np.bincount((hashes % np.uint64(STATISTICS)).astype(np.int64), minlength=STATISTICS)
+    frequency = np.log((1.0 + len(texts)) / (1.0 + np.minimum(counts, len(texts)))) + 1.0
+    return HashedText(name, dim, frequency.astype(np.float32))
+
+
+def load(folder: Path, name: str) -> HashedText:
+    """The encoder of that name which `HashedText.save` wrote below the folder."""
+    content = read_json(folder / FOLDER / f"{name}.json", "text encoder", ("name", "dim"))
+    path = folder / FOLDER / f"{name}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            frequency = arrays["frequency"]
+    except (OSError, KeyError, ValueError) as error:
+        raise EncodingError(
+            f"Expected the frequencies of a saved text encoder at {path}; got: {error}. "
+            "Hint: train and publish the release again."
+        ) from error
+    return HashedText(content["name"], int(content["dim"]), frequency)

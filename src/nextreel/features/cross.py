@@ -1,0 +1,99 @@
+"""Features of the person and the candidate together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nextreel.types import DAY, FloatArray, Moment
+
+_RECENT = 10  # events that count as what the person is at now
+_LONG = 500  # events that count as the person's taste
+
+
+def _affinity(moment: Moment, last: int) -> FloatArray:
+    """Cosine (n,) of each candidate's categories and those of the person's last positive events."""
+    history = moment.user.history
+    rows = history.rows[-last:][history.weights[-last:] > 0]
+    categories = moment.catalogue.categories
+    if len(rows) == 0 or categories.shape[1] == 0:
+        return np.full(len(moment), np.nan, np.float32)
+    taste = categories[rows].sum(axis=0)
+    candidates = categories[moment.rows]
+    scale = np.linalg.norm(candidates, axis=1) * np.linalg.norm(taste)
+    affinity: FloatArray = candidates @ taste / np.maximum(scale, np.float32(1e-9))
+    return affinity
+
+
+def category_affinity(moment: Moment) -> FloatArray:
+    """Cosine of the video's categories and those of the last 500 videos the person liked; NaN without any."""
+    return _affinity(moment, _LONG)
+
+
+def recent_category_affinity(moment: Moment) -> FloatArray:
+    """Cosine of the video's categories and those of the last 10 videos the person liked; NaN without any."""
+    return _affinity(moment, _RECENT)
+
+
+def main_category_share(moment: Moment) -> FloatArray:
+    """Part of the person's last 500 positive events that share the video's main category."""
+    history = moment.user.history
+    rows = history.rows[-_LONG:][history.weights[-_LONG:] > 0]
+    category = moment.catalogue.category
+    if len(rows) == 0:
+        return np.full(len(moment), np.nan, np.float32)
+    names = len(moment.catalogue.category_names)
+    counts = np.bincount(category[rows] + 1, minlength=names + 1)  # code UNKNOWN (-1) is counted at 0
+    return (counts[category[moment.rows] + 1] / len(rows)).astype(np.float32)
+
+
+def channel_affinity(moment: Moment) -> FloatArray:
+    """Part of the person's last 500 positive events that were from the video's channel; NaN without a channel."""
+    history = moment.user.history
+    rows = history.rows[-_LONG:][history.weights[-_LONG:] > 0]
+    channel = moment.catalogue.channel[moment.rows]
+    if len(rows) == 0:
+        return np.full(len(moment), np.nan, np.float32)
+    watched, counts = np.unique(moment.catalogue.channel[rows], return_counts=True)
+    where = np.minimum(np.searchsorted(watched, channel), len(watched) - 1)
+    share = np.where(watched[where] == channel, counts[where] / len(rows), 0.0)
+    return np.where(channel < 0, np.nan, share).astype(np.float32)
+
+
+def language_match(moment: Moment) -> FloatArray:
+    """1 where the video is in the person's language, 0 where not, NaN where either is unknown."""
+    language = moment.user.profile.language
+    names = moment.catalogue.language_names
+    codes = moment.catalogue.language[moment.rows]
+    if language is None or language not in names:
+        return np.full(len(moment), np.nan, np.float32)
+    return np.where(codes < 0, np.nan, codes == names.index(language)).astype(np.float32)
+
+
+def _published_distance(moment: Moment, last: int) -> FloatArray:
+    published = moment.catalogue.published_at
+    history = moment.user.history
+    dates = published[history.rows[-last:]]
+    dates = dates[~np.isnan(dates)]
+    if len(dates) == 0:
+        return np.full(len(moment), np.nan, np.float32)
+    return ((published[moment.rows] - dates.mean()) / (365.25 * DAY)).astype(np.float32)
+
+
+def years_from_taste(moment: Moment) -> FloatArray:
+    """Years by which the video is newer than the mean of the person's last 500; NaN where unknown."""
+    return _published_distance(moment, _LONG)
+
+
+def years_from_recent(moment: Moment) -> FloatArray:
+    """Years by which the video is newer than the mean of the person's last 10; NaN where unknown."""
+    return _published_distance(moment, _RECENT)
+
+
+def popularity_from_taste(moment: Moment) -> FloatArray:
+    """ln plays of the video less the mean ln plays of the person's last 500; NaN without any."""
+    history = moment.user.history
+    if len(history) == 0:
+        return np.full(len(moment), np.nan, np.float32)
+    plays = moment.counters.plays
+    usual = np.log1p(plays[history.rows[-_LONG:]]).mean()
+    return (np.log1p(plays[moment.rows]) - usual).astype(np.float32)

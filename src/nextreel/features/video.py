@@ -1,0 +1,113 @@
+"""Features of the candidate videos: columns of the catalogue and counters of everybody's events."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextreel.store import Counters
+from nextreel.types import DAY, FloatArray, Moment
+
+_FLOOR = 1e-7  # a share below that of one play in ten million says nothing more
+_PRIOR = 10.0  # events of the mean video that every ratio starts from, so that one event decides little
+
+
+def _log_share(moment: Moment, name: str) -> FloatArray:
+    share = moment.counters.share(name)[moment.rows]
+    return np.log(share + np.float32(_FLOOR))
+
+
+def _smoothed(part: NDArray[np.generic], whole: NDArray[np.generic], rows: NDArray[np.int32]) -> FloatArray:
+    """(part + prior × mean) / (whole + prior): a ratio that few events cannot throw about."""
+    everything = float(whole.sum())
+    mean = float(part.sum()) / everything if everything else 0.0
+    return ((part[rows] + _PRIOR * mean) / (whole[rows] + _PRIOR)).astype(np.float32)
+
+
+def share_all(moment: Moment) -> FloatArray:
+    """ln of the video's part of all plays ever."""
+    return _log_share(moment, "all")
+
+
+def share_30d(moment: Moment) -> FloatArray:
+    """ln of the video's part of the plays of the last 30 days."""
+    return _log_share(moment, "30d")
+
+
+def share_7d(moment: Moment) -> FloatArray:
+    """ln of the video's part of the plays of the last 7 days."""
+    return _log_share(moment, "7d")
+
+
+def share_1d(moment: Moment) -> FloatArray:
+    """ln of the video's part of the plays of the last day."""
+    return _log_share(moment, "1d")
+
+
+def share_trend(moment: Moment) -> FloatArray:
+    """ln of the video's part of all plays, each weighed by its age with a half-life of three days."""
+    return _log_share(moment, "trend")
+
+
+def growth_7d(moment: Moment) -> FloatArray:
+    """ln of the share of the last 7 days over the share of all time: above 0 is rising."""
+    return _log_share(moment, "7d") - _log_share(moment, "all")
+
+
+def growth_1d(moment: Moment) -> FloatArray:
+    """ln of the share of the last day over the share of the last 30 days."""
+    return _log_share(moment, "1d") - _log_share(moment, "30d")
+
+
+def plays(moment: Moment) -> FloatArray:
+    """ln(1 + plays ever): how much the other counters can be trusted."""
+    return np.log1p(moment.counters.plays[moment.rows]).astype(np.float32)
+
+
+def upload_age(moment: Moment) -> FloatArray:
+    """ln(1 + days since publication); NaN where the date is unknown."""
+    days = (moment.request.at - moment.catalogue.published_at[moment.rows]) / DAY
+    return np.log1p(np.maximum(days, 0.0)).astype(np.float32)
+
+
+def days_since_first_play(moment: Moment) -> FloatArray:
+    """ln(1 + days since anyone first played the video); NaN before the first."""
+    days = (moment.request.at - moment.counters.first_at[moment.rows]) / DAY
+    return np.where(np.isfinite(days), np.log1p(np.maximum(days, 0.0)), np.nan).astype(np.float32)
+
+
+def duration(moment: Moment) -> FloatArray:
+    """ln(1 + seconds); NaN where unknown."""
+    return np.log1p(moment.catalogue.duration[moment.rows])
+
+
+def mean_value(moment: Moment) -> FloatArray:
+    """Mean value (rating) that people gave the video, smoothed towards the mean of all."""
+    counters: Counters = moment.counters
+    return _smoothed(counters.value_sum, counters.value_count, moment.rows)
+
+
+def click_through_rate(moment: Moment) -> FloatArray:
+    """Clicks per impression, smoothed."""
+    counters: Counters = moment.counters
+    return _smoothed(counters.clicks, counters.impressions, moment.rows)
+
+
+def like_ratio(moment: Moment) -> FloatArray:
+    """Likes per play, smoothed."""
+    counters: Counters = moment.counters
+    return _smoothed(counters.likes, counters.plays, moment.rows)
+
+
+def rejection_ratio(moment: Moment) -> FloatArray:
+    """Dislikes, hides and skips per play, smoothed."""
+    counters: Counters = moment.counters
+    return _smoothed(counters.rejections, counters.plays, moment.rows)
+
+
+def average_watch_share(moment: Moment) -> FloatArray:
+    """Mean watch time over the video's duration; NaN where either is unknown."""
+    counters: Counters = moment.counters
+    watches = counters.watches[moment.rows]
+    mean = counters.watch_seconds[moment.rows] / np.maximum(watches, 1)
+    return np.where(watches > 0, mean / moment.catalogue.duration[moment.rows], np.nan).astype(np.float32)

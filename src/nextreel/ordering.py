@@ -1,0 +1,76 @@
+"""The final order: orderers choose positions among the judged candidates; they can invent nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nextreel.params import Params
+from nextreel.types import DAY, FloatArray, Moment, Order, Orderer
+
+
+class OrderParams(Params):
+    """How far the final order may leave the ranker's."""
+
+    diversity: float = 0.05  # 0 = the ranker's order alone; 1 = as unlike as can be
+    depth: int = 3  # candidates looked at for each place in the list
+    freshness: float = 0.0  # added to the value of a video published now, in standard deviations of the values
+    freshness_half_life: float = 14.0  # days after which half of that is left
+
+
+def by_value(moment: Moment, value: FloatArray, k: int) -> Order:  # noqa: ARG001
+    """The k positions of highest value, best first; ties as they came."""
+    positions = np.argsort(-value, kind="stable")[:k]
+    return Order(positions, np.ones(len(positions), np.float32))
+
+
+def _standardised(value: FloatArray) -> FloatArray:
+    spread = value.std()
+    scaled: FloatArray = (value - value.mean()) / (spread if spread > 0 else np.float32(1))
+    return scaled
+
+
+def fresh(params: OrderParams) -> Orderer:
+    """An orderer that lifts videos by freshness × 2^(−days since publication / half-life)."""
+
+    def by_freshness(moment: Moment, value: FloatArray, k: int) -> Order:
+        days = (moment.request.at - moment.catalogue.published_at[moment.rows]) / DAY
+        boost = params.freshness * np.exp2(-np.maximum(days, 0.0) / params.freshness_half_life)
+        return by_value(moment, _standardised(value) + np.nan_to_num(boost).astype(np.float32), k)
+
+    return by_freshness
+
+
+def diverse(params: OrderParams) -> Orderer:
+    """An orderer by maximal marginal relevance over categories (Carbonell & Goldstein 1998).
+
+    Each place goes to the candidate with the highest (1 − diversity) × value − diversity × likeness, where likeness
+    is the mean cosine of its categories to those already placed; values are standardised over the k × depth best.
+    """
+
+    def by_diversity(moment: Moment, value: FloatArray, k: int) -> Order:
+        pool = by_value(moment, value, k * params.depth).positions
+        k = min(k, len(pool))
+        categories = moment.catalogue.categories[moment.rows[pool]]
+        length = np.linalg.norm(categories, axis=1, keepdims=True)
+        categories = categories / np.where(length > 0, length, 1)
+        gain = (1 - params.diversity) * _standardised(value[pool])
+        placed = np.zeros(categories.shape[1], np.float32)
+        chosen = np.empty(k, np.intp)
+        for place in range(k):
+            best = int(np.argmax(gain - params.diversity / max(place, 1) * (categories @ placed)))
+            chosen[place] = best
+            placed += categories[best]
+            gain[best] = -np.inf
+        return Order(pool[chosen], np.ones(k, np.float32))
+
+    return by_diversity
+
+
+def orderers(params: OrderParams) -> tuple[Orderer, ...]:
+    """The orderers in running order: each sees the values of the last one's places."""
+    chain: list[Orderer] = []
+    if params.freshness > 0:
+        chain.append(fresh(params))
+    if params.diversity > 0:
+        chain.append(diverse(params))
+    return tuple(chain)

@@ -1,0 +1,331 @@
+"""The Recommender: retrieve → filter → rank → order, with a trace and a ladder of fallbacks.
+
+The same object serves a request, writes a batch, is evaluated and produces training rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from nextreel.features import compute
+from nextreel.types import (
+    Catalogue,
+    Feature,
+    Filter,
+    FloatArray,
+    Matrix,
+    Moment,
+    NextreelError,
+    Orderer,
+    Ranker,
+    Request,
+    Retriever,
+    RowArray,
+    Slate,
+    Trace,
+    UserId,
+    UserState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nextreel.store import Counters
+
+log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """What the pipeline reads: one state and the counters."""
+
+    @property
+    def counters(self) -> Counters: ...
+    def user(self, user_id: UserId | None) -> UserState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A retriever and how many eligible candidates it may propose."""
+
+    retriever: Retriever
+    quota: int
+
+
+Value = Callable[[FloatArray], FloatArray]  # (n, objectives) -> (n,): the declared formula that joins objectives
+
+
+def first_objective(objectives: FloatArray) -> FloatArray:
+    """The first objective as it is."""
+    return objectives[:, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommender:
+    """The four stages of one release over one store."""
+
+    catalogue: Catalogue
+    store: Store
+    sources: Sequence[Source]
+    filters: Sequence[Filter]
+    features: Sequence[Feature]
+    ranker: Ranker | None  # None: candidates are ordered by how the sources rank them
+    orderers: Sequence[Orderer]
+    fallback: Retriever  # what everybody watches: the last rung, filtered like all others
+    release: str = ""
+    value: Value = field(default=first_objective)
+
+    def recommend(self, request: Request) -> Slate:
+        """The slate for one request: min(k, eligible videos) videos without repeats.
+
+        Raises `NextreelError` for k below 1. A source or ranker that fails is noted in the trace and done without.
+        """
+        if request.k < 1:
+            raise NextreelError(f"Expected k of at least 1, got {request.k}.")
+        user = self.store.user(request.user_id)
+        trace = Trace()
+        try:
+            moment = self._candidates(request, user, trace)
+            level = "full"
+        except Exception as error:  # a broken filter or every source failing: the last rung answers
+            log.exception("retrieval failed", extra={"request_id": request.request_id})
+            trace.failures["retrieval"] = repr(error)
+            moment, level = self._last_rung(request, user, trace), "trending"
+        objectives = np.empty((len(moment), 0), np.float32)
+        if level == "full" and self.ranker is not None and len(moment):
+            try:
+                objectives, value = self._rank(moment, trace)
+            except Exception as error:
+                log.exception("ranking failed", extra={"request_id": request.request_id})
+                trace.failures["ranker"] = repr(error)
+                value, level = _merged(moment.ranks), "unranked"
+        else:
+            value = _merged(moment.ranks)
+        return self._slate(moment, objectives, value, trace, level)
+
+    def gather(self, request: Request, rows: RowArray | None = None) -> Moment:
+        """The moment of what the sources propose and the filters keep, or of the given rows as they are.
+
+        Ranks of given rows are taken among the same candidates, so a pair gets the same features either way.
+        """
+        user = self.store.user(request.user_id)
+        moment = self._candidates(request, user, Trace())
+        return moment if rows is None else self._judge(request, user, moment, np.asarray(rows, np.int32))
+
+    def matrix(self, moment: Moment) -> Matrix:
+        """Feature values of every candidate of the moment."""
+        return compute(self.features, moment)
+
+    def _rank(self, moment: Moment, trace: Trace) -> tuple[FloatArray, FloatArray]:
+        ranker = self.ranker
+        if ranker is None:
+            raise NextreelError("Expected a ranker, got a release without one.")
+        with _timed(trace, "features"):
+            matrix = self.matrix(moment)
+        with _timed(trace, "rank"):
+            objectives = ranker.score(matrix)
+            value = self.value(objectives)
+            if not np.isfinite(value).all():
+                raise NextreelError("Expected finite scores from the ranker, got NaN or infinity.")
+        return objectives, value
+
+    def _candidates(self, request: Request, user: UserState, trace: Trace) -> Moment:
+        """Eligible candidates with scores and ranks; widened until k are eligible or nothing is left to propose."""
+        widen = 1
+        while True:
+            proposals, kept, union = self._propose(request, user, trace, widen)
+            enough = len(kept) >= request.k or all(len(rows) >= len(self.catalogue) for rows in proposals.values())
+            if enough or all(s.quota * widen >= len(self.catalogue) for s in self.sources):
+                break
+            widen *= 4
+        if len(kept) < request.k:
+            kept = self._eligible(self._bare(request, user, np.arange(len(self.catalogue), dtype=np.int32)), Trace())
+            kept = kept[np.argsort(-self.fallback.score(request, user, kept), kind="stable")[: max(request.k, 1)]]
+            kept.sort()
+        trace.candidates, trace.eligible = len(union), len(kept)
+        with _timed(trace, "score"):
+            scores = self._scores(request, user, kept, trace)
+        names = tuple(source.retriever.name for source in self.sources)
+        return Moment(request, user, self.catalogue, self.store.counters, kept, names, scores, _ranks(scores))
+
+    def _propose(
+        self, request: Request, user: UserState, trace: Trace, widen: int
+    ) -> tuple[dict[str, RowArray], RowArray, RowArray]:
+        """What each source proposes; of it the eligible rows within the quotas; and all rows proposed."""
+        proposals: dict[str, RowArray] = {}
+        spare = len(user.history) + len(request.exclude)  # so that filtering leaves the quota whole
+        with _timed(trace, "retrieve"):
+            for source in self.sources:
+                name, wanted = source.retriever.name, source.quota * widen + spare
+                try:
+                    proposals[name] = source.retriever.retrieve(request, user, min(wanted, len(self.catalogue)))[0]
+                except Exception as error:
+                    log.exception("source %s failed", name, extra={"request_id": request.request_id})
+                    trace.failures[name] = repr(error)
+            if not proposals:
+                raise NextreelError("Expected candidates from at least one source; every source failed.")
+            union = np.unique(np.concatenate(list(proposals.values())))
+        with _timed(trace, "filter"):
+            trace.removed.clear()
+            eligible = np.zeros(len(self.catalogue), np.bool_)
+            eligible[self._eligible(self._bare(request, user, union), trace)] = True
+            chosen = np.zeros(len(self.catalogue), np.bool_)
+            for source in self.sources:
+                rows = proposals.get(source.retriever.name)
+                if rows is not None:
+                    rows = rows[eligible[rows]][: source.quota * widen]
+                    trace.proposed[source.retriever.name] = len(rows)
+                    chosen[rows] = True
+        return proposals, np.flatnonzero(chosen).astype(np.int32), union
+
+    def _bare(self, request: Request, user: UserState, rows: RowArray) -> Moment:
+        """A moment of rows that nothing has scored yet: all that filters look at."""
+        none = np.empty((len(rows), 0), np.float32)
+        return Moment(request, user, self.catalogue, self.store.counters, rows, (), none, none)
+
+    def _eligible(self, moment: Moment, trace: Trace) -> RowArray:
+        """The rows that every filter keeps; the trace counts what each removed."""
+        for keep in self.filters:
+            mask = keep(moment)
+            trace.removed[keep.__name__] = len(mask) - int(np.count_nonzero(mask))
+            moment = moment.keep(mask)
+        return moment.rows
+
+    def _scores(self, request: Request, user: UserState, rows: RowArray, trace: Trace) -> FloatArray:
+        """(n, S) score of every source for every row; a column of NaN for a source that fails."""
+        scores = np.full((len(rows), len(self.sources)), np.nan, np.float32)
+        for column, source in enumerate(self.sources):
+            try:
+                scores[:, column] = source.retriever.score(request, user, rows)
+            except Exception as error:
+                log.exception("source %s failed", source.retriever.name, extra={"request_id": request.request_id})
+                trace.failures[source.retriever.name] = repr(error)
+        return scores
+
+    def _judge(self, request: Request, user: UserState, candidates: Moment, rows: RowArray) -> Moment:
+        """The moment of the given rows, ranked among the candidates."""
+        scores = self._scores(request, user, rows, Trace())
+        ranks = np.empty_like(scores)
+        for column in range(scores.shape[1]):
+            among = np.sort(-candidates.scores[:, column])
+            ranks[:, column] = np.searchsorted(among, -scores[:, column], side="left")
+        ranks[np.isnan(scores)] = np.nan
+        return Moment(request, user, self.catalogue, self.store.counters, rows, candidates.sources, scores, ranks)
+
+    def _last_rung(self, request: Request, user: UserState, trace: Trace) -> Moment:
+        """What everybody watches, through the same filters; a filter that fails here fails the request."""
+        everything = np.arange(len(self.catalogue), dtype=np.int32)
+        rows = self._eligible(self._bare(request, user, everything), trace)
+        scores = self.fallback.score(request, user, rows)[:, None]
+        best = np.argsort(-scores[:, 0], kind="stable")[: request.k]
+        counters = self.store.counters
+        names = (self.fallback.name,)
+        return Moment(request, user, self.catalogue, counters, rows[best], names, scores[best], _ranks(scores[best]))
+
+    def _slate(self, moment: Moment, objectives: FloatArray, value: FloatArray, trace: Trace, level: str) -> Slate:
+        with _timed(trace, "order"):
+            positions, propensities = self._order(moment, value, trace)
+        rows = moment.rows[positions]
+        best = np.nanargmin(np.c_[moment.ranks[positions], np.full(len(rows), np.inf)], axis=1)
+        sources = [(*moment.sources, "eligible")[column] for column in best]
+        return Slate(
+            request=moment.request,
+            rows=rows,
+            video_ids=self.catalogue.video_ids[rows].tolist(),
+            value=value[positions],
+            objectives=objectives[positions],
+            sources=sources,
+            reasons=_reasons(moment, positions, sources),
+            propensities=propensities,
+            promoted=np.zeros(len(rows), np.bool_),
+            trace=trace,
+            release=self.release,
+            level=level,
+        )
+
+    def _order(self, moment: Moment, value: FloatArray, trace: Trace) -> tuple[RowArray, FloatArray]:
+        """Positions (k,) into the moment after every orderer, and their propensities."""
+        k = min(moment.request.k, len(moment))
+        positions = np.argsort(-value, kind="stable")
+        propensities = np.ones(len(positions), np.float32)
+        for number, orderer in enumerate(self.orderers):
+            last = number == len(self.orderers) - 1
+            # The i-th place keeps the i-th best value, whoever was moved there: later orderers see earlier moves.
+            ordered = np.sort(value)[::-1].astype(np.float32)
+            places = Moment(
+                moment.request,
+                moment.user,
+                moment.catalogue,
+                moment.counters,
+                moment.rows[positions],
+                moment.sources,
+                moment.scores[positions],
+                moment.ranks[positions],
+            )
+            order = orderer(places, ordered, k if last else len(positions))
+            trace.moved[orderer.__name__] = int(np.count_nonzero(order.positions[:k] != np.arange(k)))
+            positions, propensities = positions[order.positions], order.propensities
+        return positions[:k].astype(np.int32), propensities[:k]
+
+
+def _ranks(scores: FloatArray) -> FloatArray:
+    """(n, S) how many rows each source scores higher; NaN where it has no score."""
+    ranks = np.empty_like(scores)
+    for column in range(scores.shape[1]):
+        negative = -scores[:, column]
+        ranks[:, column] = np.searchsorted(np.sort(negative), negative, side="left")
+    ranks[np.isnan(scores)] = np.nan
+    return ranks
+
+
+def _merged(ranks: FloatArray) -> FloatArray:
+    """(n,) reciprocal rank fusion over the sources (Cormack, Clarke & Büttcher 2009), with their constant of 60."""
+    fused: FloatArray = np.nansum(1.0 / (60.0 + ranks), axis=1).astype(np.float32)
+    return fused
+
+
+_WHY = {
+    "two_tower": "fits what you watched, in the order you watched it",
+    "als": "people with your taste watched it",
+    "ease": "often watched by those who watched the same videos",
+    "item_item": "close to the videos you watched last",
+    "popular_all": "one of the most watched videos",
+    "popular_7d": "much watched this week",
+    "popular_1d": "much watched today",
+    "trending": "rising now",
+}
+
+
+def _reasons(moment: Moment, positions: RowArray, sources: list[str]) -> list[str]:
+    """One short sentence for each place: the person's nearest recent video, or why the source proposed it."""
+    history = moment.user.history
+    recent = history.rows[-20:][history.weights[-20:] > 0]
+    reasons = [_WHY.get(source, "eligible for you") for source in sources]
+    categories = moment.catalogue.categories
+    if len(recent) == 0 or categories.shape[1] == 0:
+        return reasons
+    shown = categories[moment.rows[positions]]
+    likeness = (shown @ categories[recent].T) / np.maximum(
+        np.linalg.norm(shown, axis=1)[:, None] * np.linalg.norm(categories[recent], axis=1)[None, :], 1e-9
+    )
+    nearest = len(recent) - 1 - np.argmax(likeness[:, ::-1], axis=1)  # the newest among equals
+    for place, (source, which) in enumerate(zip(sources, nearest, strict=True)):
+        if source in {"two_tower", "als", "ease", "item_item"} and likeness[place, which] > 0.99:
+            reasons[place] += f", such as {moment.catalogue.titles[recent[which]]}"
+    return reasons
+
+
+@contextmanager
+def _timed(trace: Trace, stage: str) -> Iterator[None]:
+    started = perf_counter()
+    try:
+        yield
+    finally:
+        spent = (perf_counter() - started) * 1000
+        trace.milliseconds[stage] = trace.milliseconds.get(stage, 0.0) + spent

@@ -1,0 +1,1 @@
+"""Sources of candidates: each proposes rows from the whole catalogue, best first."""

@@ -1,0 +1,87 @@
+"""What the environment says (12-factor), checked whole before anything starts.
+
+A file `.env` in the working folder is read too; a variable of the environment goes before it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from nextreel.types import NextreelError
+
+SHORTEST_KEY = 16  # characters; a shorter API key can be guessed
+
+
+class SettingsError(NextreelError):
+    """The environment holds values that mean nothing; the message names every one of them."""
+
+
+class Settings(BaseSettings):
+    """The settings; each field is the environment variable of its name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    environment: Literal["dev", "staging", "prod"] = "dev"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "text"
+    nextreel_home: Path = Path("var")  # registry and state
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()  # separated by commas; any of them opens every route
+    serving_threads: int = Field(default=4, ge=1, le=256)  # requests computed at once in one process
+
+    @field_validator("environment", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _keys(cls, value: Any) -> Any:
+        keys = tuple(key for part in value.split(",") if (key := part.strip())) if isinstance(value, str) else value
+        for number, key in enumerate(keys, 1):
+            text = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
+            if len(text) < SHORTEST_KEY or not text.isascii():
+                raise ValueError(f"key {number} must be at least {SHORTEST_KEY} ASCII characters, it has {len(text)}")
+        return keys
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once; `SettingsError` names every problem."""
+    return _read()
+
+
+def validate_settings(raise_on_error: bool = True) -> list[str]:
+    """Every problem of the environment, one line each; `SettingsError` with all of them unless told not to raise."""
+    try:
+        _read()
+    except SettingsError as error:
+        if raise_on_error:
+            raise
+        return str(error).splitlines()[1:]
+    return []
+
+
+def _read() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [_problem(**one) for one in error.errors(include_url=False, include_context=False)]
+    count = "One setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+    # raised outside the except block: the cause would carry the values, and with them secrets, into a traceback
+    raise SettingsError("\n".join([f"{count} wrong. Hint: correct the environment or the file .env:", *problems]))
+
+
+def _problem(loc: tuple[int | str, ...], msg: str, input: Any, **_: Any) -> str:  # noqa: A002  pydantic's name
+    name = str(loc[0]).upper()
+    got = "" if name == "API_KEYS" else f", got {input!r}"
+    return f"{name}: {msg[0].lower()}{msg[1:]}{got}"

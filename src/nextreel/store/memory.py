@@ -1,0 +1,73 @@
+"""The store that a replay runs on: user states in a dictionary, nothing on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nextreel.relevance import Relevance, weights
+from nextreel.store.counters import Counters
+from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, UserId, UserState
+
+_SILENT = (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK)  # kinds that do not enter the history
+
+
+def relevance_of(events: Events, catalogue: Catalogue, rules: Relevance) -> FloatArray:
+    """Graded relevance (n,) of each event by the rules; 0 for an event about a channel."""
+    known = events.video >= 0
+    duration = np.where(known, catalogue.duration[np.maximum(events.video, 0)], np.nan).astype(np.float32)
+    graded = weights(events.kind, events.watch_seconds, duration, events.value, rules)
+    return np.where(known, graded, np.float32(0))
+
+
+def advance(state: UserState, events: Events, graded: FloatArray) -> None:
+    """Moves one person's state on by their own events, oldest first."""
+    heard = (events.video >= 0) & ~np.isin(events.kind, _SILENT)
+    if heard.all():
+        state.history.extend(events.video, events.at, events.kind, graded)
+    elif heard.any():
+        state.history.extend(events.video[heard], events.at[heard], events.kind[heard], graded[heard])
+    state.version += len(events)
+    state.known = True
+
+
+class MemoryStore:
+    """User states and video counters in memory, advanced by `apply_many` alone."""
+
+    def __init__(
+        self, catalogue: Catalogue, rules: Relevance, profiles: Mapping[UserId, Profile] | None = None
+    ) -> None:
+        self.catalogue = catalogue
+        self.rules = rules
+        self.counters = Counters(len(catalogue))
+        self.states: dict[UserId, UserState] = {
+            user_id: UserState(user_id, profile, known=True) for user_id, profile in (profiles or {}).items()
+        }
+
+    def knows(self, user_id: UserId) -> bool:
+        """Whether anything was ever heard of this person."""
+        return user_id in self.states
+
+    def user(self, user_id: UserId | None) -> UserState:
+        """The person's state now; an empty one for a person never heard of."""
+        state = None if user_id is None else self.states.get(user_id)
+        return UserState(user_id) if state is None else state
+
+    def apply_many(self, events: Events) -> None:
+        """Advances states and counters by the events, oldest first."""
+        if len(events) == 0:
+            return
+        graded = relevance_of(events, self.catalogue, self.rules)
+        self.counters.add(events, graded)
+        order = np.argsort(events.user, kind="stable")
+        users = events.user[order]
+        starts = np.flatnonzero(np.diff(users, prepend=UNKNOWN - 1))
+        for start, end in zip(starts, [*starts[1:], len(users)], strict=True):
+            user_id = events.user_ids[users[start]]
+            user_id = user_id.item() if isinstance(user_id, np.generic) else user_id
+            state = self.states.get(user_id)
+            if state is None:
+                state = self.states[user_id] = UserState(user_id)
+            which = order[start:end]
+            advance(state, events.take(which), graded[which])

@@ -1,0 +1,129 @@
+"""Fitting a whole system on a data set: what each model may see, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nextreel.assembly import Config, Models, build
+from nextreel.pipeline import Recommender
+from nextreel.progress import Progress, silent
+from nextreel.ranking import catboost
+from nextreel.ranking.catboost import CatBoostRanker, Rows
+from nextreel.retrieval import als, item_item
+from nextreel.store import MemoryStore
+from nextreel.store.memory import relevance_of
+from nextreel.training.moments import examples
+from nextreel.types import Catalogue, Events, FloatArray, NextreelError
+
+if TYPE_CHECKING:
+    from nextreel.data import Dataset
+    from nextreel.retrieval.two_tower.retriever import TwoTower
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that fitting left: models refitted on all events, and the state just after the last one."""
+
+    config: Config
+    catalogue: Catalogue
+    timed: bool
+    models: Models
+    ranker: CatBoostRanker
+    store: MemoryStore
+    recommender: Recommender
+    rows: Rows  # what the ranker was fitted on
+    metrics: dict[str, float]
+    seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall-clock seconds
+
+
+def fit(dataset: Dataset, config: Config | None = None, progress: Progress = silent) -> Fitted:
+    """The system fitted on all events of the data set.
+
+    1. Retrievers are fitted on the older events. 2. The newer ones (`moments.share`) are replayed through these
+    retrievers into ranker rows, so a retriever has never seen what it is judged by there. 3. The ranker is fitted;
+    the moments of some people, held out, choose its size. 4. Retrievers are refitted on all events.
+    """
+    config = config or Config()
+    events, catalogue = dataset.events, dataset.catalogue
+    graded = relevance_of(events, catalogue, config.relevance)
+    first = int(len(events) * (1 - config.moments.share))
+    if first < 1:
+        raise NextreelError(f"Expected at least two interactions to train on, got {len(events)}.")
+    seconds: dict[str, float] = {}
+    started = perf_counter()
+    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, progress)
+    seconds["retrievers"] = perf_counter() - started
+
+    started = perf_counter()
+    profiles = dict(zip(events.user_ids.tolist(), dataset.profiles, strict=True))
+    store = MemoryStore(catalogue, config.relevance, profiles)
+    store.apply_many(events.take(slice(first)))
+    recommender = build(config, catalogue, store, models, None, timed=dataset.timed)
+    rows = examples(events, store, recommender, first, config.moments, progress)
+    seconds["replay"] = perf_counter() - started
+
+    started = perf_counter()
+    ranker = _fit_ranker(rows, config, progress)
+    seconds["ranker"] = perf_counter() - started
+
+    started = perf_counter()
+    final = fit_models(events, graded, catalogue, config, progress, warm=models.two_tower)
+    seconds["refit"] = perf_counter() - started
+    metrics = {f"ranker_{name}": value for name, value in ranker.metrics.items()}
+    if models.two_tower is not None:
+        metrics |= {f"two_tower_{name}": value for name, value in models.two_tower.metrics.items()}
+    return Fitted(
+        config=config,
+        catalogue=catalogue,
+        timed=dataset.timed,
+        models=final,
+        ranker=ranker,
+        store=store,
+        recommender=build(config, catalogue, store, final, ranker, timed=dataset.timed),
+        rows=rows,
+        metrics=metrics,
+        seconds=seconds,
+    )
+
+
+def fit_models(
+    events: Events,
+    graded: FloatArray,
+    catalogue: Catalogue,
+    config: Config,
+    progress: Progress = silent,
+    warm: TwoTower | None = None,
+) -> Models:
+    """The retrievers fitted on these events alone; the towers go on from `warm` where it is given."""
+    from nextreel.retrieval import two_tower  # noqa: PLC0415  torch: training only
+
+    columns = (events.user, events.video, graded, len(events.user_ids), len(catalogue))
+    quotas = config.quotas
+    towers = closed_form = neighbours = factors = None
+    if quotas.two_tower > 0:
+        towers = two_tower.fit(events, graded, catalogue, config.two_tower, progress, warm)
+    if quotas.als > 0:
+        with progress("fitting ALS", config.als.iterations) as advance:
+            factors = als.fit(*columns, config.als, lambda _done, _total: advance(1))
+    if quotas.ease > 0:
+        with progress("solving EASE"):
+            closed_form = item_item.fit_ease(*columns, config.ease)
+    if quotas.item_item > 0:
+        with progress("counting neighbours"):
+            neighbours = item_item.fit_cosine(*columns, config.item_item)
+    return Models(two_tower=towers, als=factors, ease=closed_form, item_item=neighbours)
+
+
+def _fit_ranker(rows: Rows, config: Config, progress: Progress) -> CatBoostRanker:
+    """The ranker, its number of trees chosen on people whose moments it did not see."""
+    people = np.unique(rows.users)
+    rng = np.random.default_rng(config.moments.seed)
+    held = rng.choice(people, max(1, int(len(people) * config.moments.holdout)), replace=False)
+    valid = np.isin(rows.users, held)
+    if valid.all():  # one person alone: nothing to hold out
+        valid = rows.groups == rows.groups[-1]
+    return catboost.fit(rows.take(~valid), rows.take(valid), config.ranker, progress)

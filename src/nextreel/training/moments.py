@@ -1,0 +1,161 @@
+"""The ranker's training rows: a replay that reads, then applies, so that the future cannot leak into features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextreel.assembly import MomentParams
+from nextreel.pipeline import Recommender
+from nextreel.progress import Progress, silent
+from nextreel.ranking.catboost import Rows
+from nextreel.store import MemoryStore
+from nextreel.store.memory import relevance_of
+from nextreel.types import DAY, Events, FloatArray, NextreelError, Request, RowArray, UserId
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Moments to ask at, in the order of the events: the state before event `position` answers for `user`."""
+
+    position: NDArray[np.int64]  # (m,) number of the first event not yet applied
+    user: NDArray[np.int32]  # (m,) code
+    at: NDArray[np.float64]  # (m,)
+    active: NDArray[np.bool_]  # (m,) the person's next event is the one at `position`
+
+
+class Future:
+    """What each person plays after a moment."""
+
+    def __init__(self, events: Events, graded: FloatArray) -> None:
+        positive = np.flatnonzero((graded > 0) & (events.video >= 0))
+        order = positive[np.argsort(events.user[positive], kind="stable")]
+        self._position = order  # event numbers, ascending within a person
+        self._video = events.video[order]
+        self._at = events.at[order]
+        self._grade = graded[order]
+        codes = np.arange(len(events.user_ids) + 1)
+        self._starts = np.searchsorted(events.user[order], codes)
+
+    def of(self, user: int, position: int, until: float) -> tuple[RowArray, FloatArray]:
+        """Rows (p,) that the person plays from event `position` on and not after `until`, oldest first, and grades."""
+        start, end = self._starts[user], self._starts[user + 1]
+        first = start + int(np.searchsorted(self._position[start:end], position))
+        last = start + int(np.searchsorted(self._at[start:end], until, side="right"))
+        return self._video[first:last], self._grade[first:last]
+
+
+def plan(events: Events, first: int, graded: FloatArray, params: MomentParams) -> Plan:
+    """Sampled moments among the events from number `first` on: `active` and `idle` ones, sorted by position.
+
+    An active moment is that of a random positive event. An idle one is a person known before, at one of 16 times
+    spread over that part by rank, drawn among those who play something later within the horizon.
+    """
+    rng = np.random.default_rng(params.seed)
+    n = len(events)
+    positive = first + np.flatnonzero((graded[first:] > 0) & (events.video[first:] >= 0))
+    chosen = np.sort(rng.choice(positive, min(params.active, len(positive)), replace=False))
+    positions, users = [chosen], [events.user[chosen]]
+    snapshots = np.unique(np.linspace(first, n, 16, endpoint=False).astype(np.int64))
+    drawn_p, drawn_u = [], []
+    for position in snapshots:
+        known = np.unique(events.user[:position])
+        later = positive[positive >= position]
+        later = later[events.at[later] <= events.at[position] + params.horizon_days * DAY]
+        back = np.intersect1d(known, events.user[later])
+        drawn_p.append(np.full(len(back), position))
+        drawn_u.append(back)
+    idle_p, idle_u = np.concatenate(drawn_p), np.concatenate(drawn_u)
+    some = np.sort(rng.choice(len(idle_p), min(params.idle, len(idle_p)), replace=False))
+    positions.append(idle_p[some])
+    users.append(idle_u[some])
+    position, user = np.concatenate(positions), np.concatenate(users)
+    active = np.arange(len(position)) < len(chosen)
+    order = np.argsort(position, kind="stable")
+    position = position[order]
+    return Plan(position, user[order].astype(np.int32), events.at[position], active[order])
+
+
+def labels(rows: RowArray, played: RowArray, grades: FloatArray, params: MomentParams, active: bool) -> FloatArray:
+    """(n,) label of each candidate: 0, or 1 for one that is played; `next_weight` for the next plays of an active one."""
+    relevance = np.minimum(grades, 1.0).astype(np.float32)
+    if active:
+        relevance[: params.next_events] *= np.float32(params.next_weight)
+    _, first = np.unique(played, return_index=True)
+    played, relevance = played[first], relevance[first]
+    if len(played) == 0:
+        return np.zeros(len(rows), np.float32)
+    where = np.minimum(np.searchsorted(played, rows), len(played) - 1)
+    return np.where(played[where] == rows, relevance[where], np.float32(0))
+
+
+def examples(
+    events: Events,
+    store: MemoryStore,
+    recommender: Recommender,
+    first: int,
+    params: MomentParams,
+    progress: Progress = silent,
+) -> Rows:
+    """The training rows of moments sampled among the events from `first` on; the store ends after the last event.
+
+    `store` must stand just before event `first`. Every positive among a moment's candidates is kept, and a random
+    sample of the others. Raises `NextreelError` when no moment has a positive among its candidates.
+    """
+    graded = relevance_of(events, store.catalogue, store.rules)
+    future = Future(events, graded)
+    rng = np.random.default_rng(params.seed + 1)
+    values, targets, groups, at = [], [], [], []
+    names: tuple[str, ...] = ()
+    users: list[int] = []
+    for number, request, user, position, active in _replayed(events, store, first, plan(events, first, graded, params), progress):
+        moment = recommender.gather(request)
+        played, grades = future.of(user, position, request.at + params.horizon_days * DAY)
+        label = labels(moment.rows, played, grades, params, active)
+        if not (label > 0).any():
+            continue
+        negative = np.flatnonzero(label == 0)
+        kept = rng.choice(negative, min(params.negatives, len(negative)), replace=False)
+        which = np.sort(np.concatenate([np.flatnonzero(label > 0), kept]))
+        matrix = recommender.matrix(moment)
+        names = matrix.names
+        values.append(matrix.values[which])
+        targets.append(label[which])
+        groups.append(np.full(len(which), number))
+        at.append(np.full(len(which), request.at))
+        users.append(user)
+    if not values:
+        raise NextreelError(
+            "Expected moments with something played among the candidates, got none. "
+            "Hint: more interactions, a larger moments.share or a longer moments.horizon_days."
+        )
+    sizes = [len(part) for part in targets]
+    ones = np.ones(sum(sizes), np.float32)
+    people = np.repeat(np.asarray(users, np.int32), sizes)
+    return Rows(names, np.concatenate(values), np.concatenate(targets), np.concatenate(groups), ones, np.concatenate(at), people)
+
+
+def _replayed(
+    events: Events, store: MemoryStore, first: int, moments: Plan, progress: Progress
+) -> Iterator[tuple[int, Request, int, int, bool]]:
+    """Each moment's number, request, user code, position and kind, the store standing just before it."""
+    applied = first
+    with progress("replaying moments", len(moments.position)) as advance:
+        for number, (position, user, at, active) in enumerate(
+            zip(moments.position, moments.user, moments.at, moments.active, strict=True)
+        ):
+            if position > applied:
+                store.apply_many(events.take(slice(applied, position)))
+                applied = int(position)
+            yield number, Request(_id(events, int(user)), float(at), k=1, seed=number), int(user), int(position), bool(active)
+            advance(1)
+        store.apply_many(events.take(slice(applied, len(events))))
+
+
+def _id(events: Events, user: int) -> UserId:
+    one = events.user_ids[user]
+    found: UserId = one.item() if isinstance(one, np.generic) else one
+    return found

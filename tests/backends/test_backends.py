@@ -1,0 +1,111 @@
+"""What a URL opens, and what SQLite alone must withstand: restarts, other processes, kills and forks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nextreel.backends import UnknownBackend, UnreadableRecord, open_blobs, open_key_value, open_log
+from nextreel.types import Conflict, Event, Kind
+
+APPENDS_FOREVER = """
+import sys
+from nextreel.backends import open_log
+from nextreel.types import Event, Kind
+log = open_log(sys.argv[1])
+for n in range(10**6):
+    (offset,) = log.append([Event(sys.argv[2], float(n), Kind.CLICK, n, event_id=f"{sys.argv[2]}-{n}")])
+    print(n, flush=True)
+"""
+
+
+@pytest.mark.parametrize("opener", [open_key_value, open_log, open_blobs])
+def test_an_unknown_url_is_answered_with_the_known_ones(opener: object) -> None:
+    assert callable(opener)
+    with pytest.raises(UnknownBackend, match=r"got 'redos://host'. Hint"):
+        opener("redos://host")
+
+
+def test_sqlite_needs_a_path() -> None:
+    with pytest.raises(UnknownBackend, match="path after"):
+        open_key_value("sqlite://")
+
+
+def test_two_slashes_are_relative_and_three_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    open_key_value("sqlite://var/here.db").close()
+    open_key_value(f"sqlite://{tmp_path}/there with%20space.db").close()
+    assert (tmp_path / "var" / "here.db").is_file()
+    assert (tmp_path / "there with space.db").is_file()
+
+
+def test_values_survive_a_restart_and_conflict_across_connections(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/state.db"
+    first, second = open_key_value(url), open_key_value(url)
+    first.put_many([("a", b"1", 0)])
+    with pytest.raises(Conflict):
+        second.put_many([("a", b"2", 0)])
+    first.close()
+    second.close()
+    assert open_key_value(url).get_many(["a"]) == [(b"1", 1)]
+
+
+def test_a_closed_store_opens_again_when_used(tmp_path: Path) -> None:
+    store = open_key_value(f"sqlite://{tmp_path}/state.db")
+    store.put_many([("a", b"1", 0)])
+    store.close()
+    assert store.get_many(["a"]) == [(b"1", 1)]
+    store.close()
+
+
+def test_killed_processes_lose_no_acknowledged_event(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/log.db"
+    command = [sys.executable, "-c", APPENDS_FOREVER, url]
+    names = ("ada", "bob")
+    writers = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names]  # noqa: S603  our own script
+    acknowledged = {}
+    for name, writer in zip(names, writers, strict=True):
+        assert writer.stdout is not None
+        for _ in range(20):
+            writer.stdout.readline()
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.communicate()[0].split()
+        acknowledged[name] = int(rest[-1]) if rest else 19
+    kept = {event.event_id for _, event in open_log(url).read(0, limit=10**6)}
+    for name, last in acknowledged.items():
+        assert {f"{name}-{n}" for n in range(last + 1)} <= kept
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_takes_its_own_connection(tmp_path: Path) -> None:
+    log = open_log(f"sqlite://{tmp_path}/log.db")
+    log.append([Event(1, 1.0, Kind.CLICK, 1)])
+    child = os.fork()
+    if child == 0:
+        try:
+            log.append([Event(2, 2.0, Kind.CLICK, 2)])
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    log.append([Event(3, 3.0, Kind.CLICK, 3)])
+    assert [event.user_id for _, event in log.read(0)] == [1, 2, 3]
+    log.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"\x02future", b"\x01\xffdamaged"])
+def test_a_record_of_another_version_is_refused(tmp_path: Path, body: bytes) -> None:
+    log = open_log(f"sqlite://{tmp_path}/log.db")
+    log.append([Event(1, 1.0, Kind.CLICK, 1)])
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("UPDATE events SET body = ?", (body,))
+    connection.close()
+    with pytest.raises(UnreadableRecord, match="Hint"):
+        log.read(0)
+    log.close()

@@ -1,0 +1,70 @@
+"""The environment is read whole and every problem is named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nextreel.settings import Settings, SettingsError, get_settings, validate_settings
+
+NAMES = ("ENVIRONMENT", "LOG_LEVEL", "LOG_FORMAT", "NEXTREEL_HOME", "API_KEYS", "SERVING_THREADS")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+    yield monkeypatch
+    get_settings.cache_clear()
+
+
+def test_an_empty_environment_is_valid() -> None:
+    assert validate_settings() == []
+    assert get_settings() == Settings()
+    assert get_settings().api_keys == ()
+    assert get_settings().nextreel_home == Path("var")
+
+
+def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
+    values = ("PROD", "debug", "JSON", "/srv/home", " first-key-of-twenty , second-key-of-twenty,", "8")
+    for name, value in zip(NAMES, values, strict=True):
+        environment.setenv(name, value)
+    settings = get_settings()
+    assert (settings.environment, settings.log_level, settings.log_format) == ("prod", "DEBUG", "json")
+    assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
+    assert [key.get_secret_value() for key in settings.api_keys] == ["first-key-of-twenty", "second-key-of-twenty"]
+
+
+def test_the_environment_goes_before_the_file(environment: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LOG_LEVEL=ERROR\nLOG_FORMAT=json\nUNRELATED=1\n")
+    environment.setenv("LOG_LEVEL", "DEBUG")
+    assert (get_settings().log_level, get_settings().log_format) == ("DEBUG", "json")
+
+
+def test_every_problem_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LOG_LEVEL", "LOUD")
+    environment.setenv("ENVIRONMENT", "moon")
+    environment.setenv("SERVING_THREADS", "0")
+    problems = validate_settings(raise_on_error=False)
+    assert [problem.split(":")[0] for problem in problems] == ["ENVIRONMENT", "LOG_LEVEL", "SERVING_THREADS"]
+    assert "got 'moon'" in problems[0]
+    with pytest.raises(SettingsError, match=r"3 settings are wrong. Hint(.|\n)*ENVIRONMENT(.|\n)*LOG_LEVEL"):
+        validate_settings()
+    with pytest.raises(SettingsError):
+        get_settings()
+
+
+def test_no_key_is_ever_shown(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("API_KEYS", "long-enough-to-be-a-key,hunter2")
+    (problem,) = validate_settings(raise_on_error=False)
+    assert problem == "API_KEYS: value error, key 2 must be at least 16 ASCII characters, it has 7"
+    with pytest.raises(SettingsError) as raised:
+        validate_settings()
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
+    environment.setenv("API_KEYS", "long-enough-to-be-a-key")
+    assert "long-enough" not in repr(get_settings())

@@ -1,0 +1,118 @@
+"""Logs carry the request id and no secret; metrics count what was answered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+from prometheus_client import REGISTRY
+
+from nextreel import telemetry
+from nextreel.types import Event, Kind, Request, Slate, Trace
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def slate(asked: int, given: int, level: str = "full") -> Slate:
+    numbers = np.zeros(given, np.float32)
+    return Slate(
+        request=Request(user_id=1, at=0.0, k=asked),
+        rows=np.arange(given, dtype=np.int32),
+        video_ids=list(range(given)),
+        value=numbers,
+        objectives=numbers[:, None],
+        sources=["als"] * given,
+        reasons=[""] * given,
+        propensities=numbers,
+        promoted=np.zeros(given, np.bool_),
+        trace=Trace(milliseconds={"test-stage": 2.0}, failures={"test-part": "broken"}),
+        release="r",
+        level=level,
+    )
+
+
+def test_json_records_carry_the_request_id_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure_logging("INFO", "json")
+    structlog.contextvars.bind_contextvars(request_id="abc")
+    telemetry.get_logger("test").info("started", api_key="hunter2", home=Path("var"))
+    logging.getLogger("uvicorn.error").warning("from %s", "the library")
+    telemetry.get_logger("test").debug("not shown")
+    captured = capsys.readouterr()
+    ours, theirs = [json.loads(line) for line in captured.err.splitlines()]
+    assert captured.out == ""
+    assert (ours["event"], ours["request_id"], ours["level"], ours["logger"]) == ("started", "abc", "info", "test")
+    assert (ours["api_key"], ours["home"]) == ("***", "var")
+    assert (theirs["event"], theirs["request_id"], theirs["level"]) == ("from the library", "abc", "warning")
+
+
+def test_a_traceback_is_part_of_the_record(capsys: pytest.CaptureFixture[str]) -> None:
+    for log_format in ("json", "text"):
+        telemetry.configure_logging("INFO", log_format)
+        try:
+            int("something odd")
+        except ValueError:
+            telemetry.get_logger("test").exception("failed")
+        assert "something odd" in capsys.readouterr().err
+
+
+def test_text_records_can_be_read_by_people(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure_logging("WARNING", "text")
+    telemetry.get_logger("test").info("not shown")
+    telemetry.get_logger("test").warning("no keys", host="127.0.0.1")
+    shown = capsys.readouterr().err
+    assert "no keys" in shown
+    assert "host=127.0.0.1" in shown
+    assert "not shown" not in shown
+
+
+def test_slates_are_counted_by_rung_and_by_what_they_lack() -> None:
+    names = ("nextreel_empty_slates_total", "nextreel_short_slates_total")
+    before = [value(name) for name in names]
+    for asked, given in ((10, 10), (10, 4), (10, 0)):
+        telemetry.observe_slate(slate(asked, given, level="test-rung"))
+    assert [value(name) for name in names] == [before[0] + 1, before[1] + 1]
+    assert value("nextreel_slates_total", level="test-rung") == 3
+    assert value("nextreel_stage_seconds_sum", stage="test-stage") == pytest.approx(0.006)
+    assert value("nextreel_part_failures_total", part="test-part") == 3
+
+
+def test_events_and_requests_are_counted() -> None:
+    before = value("nextreel_events_total", kind="share")
+    telemetry.count_event(Event(1, 0.0, Kind.SHARE, 2))
+    telemetry.observe_request("GET", "/test/{x}", 200, 0.004)
+    assert value("nextreel_events_total", kind="share") == before + 1
+    labels = {"method": "GET", "route": "/test/{x}", "status": "200"}
+    assert value("nextreel_request_seconds_bucket", le="0.005", **labels) == 1
+    assert value("nextreel_request_seconds_bucket", le="0.0025", **labels) == 0
+    body, content_type = telemetry.render_metrics()
+    assert b"nextreel_request_seconds_bucket" in body
+    assert content_type.startswith("text/plain")
+
+
+def test_workers_add_up_their_metrics(tmp_path: Path) -> None:
+    count = "from nextreel import telemetry as t; t.observe_request('GET', '/', 200, 0.1)"
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for code in (count, count, count + "; print(t.render_metrics()[0].decode())"):
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)  # noqa: S603  our own code
+    assert 'nextreel_request_seconds_count{method="GET",route="/",status="200"} 3.0' in run.stdout
