@@ -88,7 +88,7 @@ format-check: install-dev ## Fail where `make format` would change a file
 
 .PHONY: types
 types: install-dev ## Check the types with mypy --strict
-	$(BIN)/mypy
+	$(BIN)/mypy $(wildcard src tests benchmarks)
 
 .PHONY: layers
 layers: install-dev ## Check that imports go downward only
@@ -122,6 +122,10 @@ train-movielens: install ## Train a release on MovieLens-1M (DATA_DIR=, fetched 
 evaluate: install ## Evaluate on MovieLens-1M against the baselines (DATA_DIR=)
 	@[[ -d "$(DATA_DIR)" ]] || $(BIN)/nextreel data fetch ml-1m --to "$(DATA_DIR)"
 	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol frozen
+
+.PHONY: bench
+bench: install-dev ## Run every benchmark under benchmarks/ one after the other
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 .PHONY: clean
 clean: ## Remove caches, coverage and build output; .venv and var stay

@@ -169,9 +169,10 @@ def reciprocal_rank(judged: Judged, k: int | None = None) -> Values:
 
 
 def average_precision(judged: Judged, k: int) -> Values:
-    """Average precision@k of each user: precision at each right place up to k, summed, divided by all truths.
+    """Average precision@k of each user: precision at each right place up to k, summed, divided by min(k, truths).
 
-    The mean over users is MAP@k. A user with more than k truths cannot reach 1.
+    The mean over users is MAP@k. The divisor is what a perfect list of k reaches, so that 1.0 is possible for a user
+    with more than k truths; other tools divide by all truths, which is the same while k is at least their number.
     Source: Buckley, Voorhees, Evaluating evaluation measure stability, SIGIR (2000).
 
     >>> average_precision(Judged(np.array([[True, False, True]]), np.array([2])), 3).round(4)
@@ -179,7 +180,7 @@ def average_precision(judged: Judged, k: int) -> Values:
     """
     found = judged.top(k)
     precisions = np.cumsum(found, axis=1) / np.arange(1, k + 1)
-    return _ratio((precisions * found).sum(axis=1), judged.counts)
+    return _ratio((precisions * found).sum(axis=1), np.minimum(judged.counts, k))
 
 
 def exposure(lists: RowArray, k: int, n_videos: int) -> NDArray[np.int64]:

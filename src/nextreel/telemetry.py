@@ -19,6 +19,9 @@ from nextreel.types import Event, Slate
 
 SECRETS = frozenset({"api_key", "api_keys", "x-api-key", "x_api_key", "authorization", "cookie", "password", "token"})
 
+# Without the values of local variables: they take seconds to render and may be secrets.
+TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 # Seconds. Stages take from tens of microseconds, whole requests up to seconds when something is wrong.
 STAGE_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 REQUEST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -84,9 +87,11 @@ def configure_logging(level: str, log_format: str) -> None:
         hide_secrets,
     ]
     render: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        [structlog.processors.ExceptionRenderer(TRACEBACK), structlog.processors.JSONRenderer(default=str)]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -95,7 +100,9 @@ def configure_logging(level: str, log_format: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

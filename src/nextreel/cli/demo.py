@@ -52,14 +52,14 @@ def demo(
         release = training.train(dataset, settings, home, progress)
     with step("Evaluating on the last tenth of the time, against the baselines"), bars() as progress:
         results = evaluation.frozen(dataset, settings, progress)
-    show.out.print(show.rows("How well each foresees what people really watched", results.table()))
+    show.out.print(results.table())
     with step(f"Recommending with release {release}"):
         recommend(home, release, typical_user(dataset.events))
     if not no_serve:
         from nextreel.serving import run
 
         show.out.print(f"Serving on http://{host}:{port}/docs (stop with Ctrl-C)")
-        run.serve(home, host, port, 1, time.time)
+        run.serve(home, host, port, 1, "end")  # the world's last event may lie years back
 
 
 def recommend(home: Path, release: str, user_id: UserId) -> None:

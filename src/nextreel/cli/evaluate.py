@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,8 +21,9 @@ def evaluate(
         ),
     ] = "frozen",
     config: ConfigFile = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here too, as JSON.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the table here too, as Markdown.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the results here as JSON, and as Markdown (.md) beside it.")
+    ] = None,
 ) -> None:
     """Print how well the recommender and every baseline foresee what people really watched.
 
@@ -37,8 +37,6 @@ def evaluate(
     settings = load_config(config)
     with bars() as progress:
         results = evaluation.frozen(load(data), settings, progress)
-    show.out.print(show.rows("Frozen global time", results.table()))
+    show.out.print(results.table())
     if json_file:
-        json_file.write_text(json.dumps(results.to_json(), indent=2) + "\n", encoding="utf-8")
-    if markdown:
-        markdown.write_text(results.to_markdown(), encoding="utf-8")
+        show.out.print(f"Wrote {' and '.join(map(str, evaluation.write(results, json_file)))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,15 +19,13 @@ if TYPE_CHECKING:
 
 Moments: TypeAlias = float | Literal["end", "last"]
 
-Home = Annotated[
-    Path, typer.Option("--home", help="Folder that holds the releases and the state of users.", show_default=True)
-]
+Home = Annotated[Path, typer.Option("--home", help="Folder that holds the releases and the state of users.")]
 Data = Annotated[
     Path,
     typer.Option(
         "--data",
-        help="Folder with the interactions: `interactions.parquet` or `.csv` (users, videos and channels may lie beside "
-        "it), or MovieLens' `.dat` files.",
+        help="Folder with the interactions: `interactions.parquet` or `.csv` (users, videos and channels may lie "
+        "beside it), or MovieLens' `.dat` files.",
     ),
 ]
 ConfigFile = Annotated[
@@ -94,7 +93,7 @@ def seconds_at(system: System, user_id: UserId, at: Moments) -> float:
     """The time `at` means for one person; without an event of their own, `last` is the end of the data."""
     if at == "last":
         last = system.store.user(user_id).last_at
-        return last if last == last else system.data_end  # NaN is the only value unlike itself  # noqa: PLR0124
+        return system.data_end if math.isnan(last) else last
     return system.data_end if at == "end" else at
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +16,10 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    clock: Annotated[
+        Literal["wall", "end"],
+        typer.Option(help="`wall`: it is now. `end`: time goes on from the last event known, for data of years ago."),
+    ] = "wall",
     home: Home = HOME,
 ) -> None:
     """Serve recommendations over HTTP; /docs describes the endpoints.
@@ -25,4 +28,4 @@ def serve(
     """
     from nextreel.serving import run
 
-    run.serve(home, host, port, workers, time.time)
+    run.serve(home, host, port, workers, clock)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def rows(title: str, lines: Iterable[Mapping[str, Any]]) -> Table:
 
 def day(at: float) -> str:
     """The UTC day and minute of a time, empty for NaN."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") if at == at else ""  # noqa: PLR0124
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") if math.isfinite(at) else ""
 
 
 def video(system: System, row: int) -> tuple[str, str]:
@@ -45,8 +46,7 @@ def history(system: System, user: UserState, last: int = 10) -> Table:
     from nextreel.types import Kind
 
     table = Table("when", "what", "video", "category", title=f"What {user.user_id} did last", title_justify="left")
-    newest: Sequence[int] = range(len(user.history) - 1, max(-1, len(user.history) - 1 - last), -1)
-    for i in newest:
+    for i in range(len(user.history) - 1, max(-1, len(user.history) - 1 - last), -1):
         title, category = video(system, int(user.history.rows[i]))
         what = Kind(int(user.history.kinds[i])).name.lower()
         table.add_row(day(float(user.history.at[i])), what, escape(title), escape(category))

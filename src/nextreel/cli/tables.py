@@ -13,7 +13,7 @@ def read(path: Path, columns: tuple[str, ...]) -> Any:
     if not path.is_file():
         raise NextreelError(f"Expected a table at {path}, found no file. Hint: give a .parquet or .csv file.")
     if path.suffix == ".parquet":
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
         table = parquet.read_table(path)
     elif path.suffix == ".csv":
@@ -47,7 +47,7 @@ def write(table: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.half")
     if path.suffix == ".parquet":
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
         parquet.write_table(table, half)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +143,7 @@ def load(folder: Path, name: str) -> HashedText:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             frequency = arrays["frequency"]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise EncodingError(
             f"Expected the frequencies of a saved text encoder at {path}; got: {error}. "
             "Hint: train and publish the release again."

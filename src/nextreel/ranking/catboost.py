@@ -133,7 +133,7 @@ def fit(train: Rows, valid: Rows, params: CatBoostParams, progress: Progress = s
     )
     with progress("fitting the ranker", None):
         model.fit(_pool(train), eval_set=_pool(valid))
-    best = model.get_best_score()["validation"]
+    best = model.get_best_score()["validation_0"]
     metrics = {"ndcg_at_10_of_candidates": float(next(iter(best.values()))), "trees": float(model.tree_count_)}
     return CatBoostRanker(model, train.names, metrics)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from hashlib import blake2b
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -86,31 +87,31 @@ def unseen(scores: FloatArray, user: UserState, n: int) -> tuple[RowArray, Float
 
 
 class Cache(Generic[Value]):
-    """A bounded map from a user's state to what was computed from it; the longest unused entry leaves first.
+    """A bounded map from a history to what was computed from it; the longest unused entry leaves first.
 
-    Safe between threads. A person without an id is computed anew each time.
+    The key is a digest of the history itself: an event changes it, and two stores that hold the same person at the
+    same version but with other events never get each other's value. Safe between threads.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = max(1, capacity)
-        self._entries: OrderedDict[Hashable, Value] = OrderedDict()
+        self._entries: OrderedDict[bytes, Value] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, user: UserState, compute: Callable[[RowArray, FloatArray], Value]) -> Value:
-        """The value for the user's state of now: remembered, or computed from the rows and weights of the history."""
-        history = user.history
-        if user.user_id is None:
-            return compute(history.rows, history.weights)
-        # length and time keep apart two stores that hold the same person at the same version
-        key = (user.user_id, user.version, len(history), user.last_at)
+        """The value for the person's history of now: remembered, or computed from its rows and weights."""
+        rows, weights = user.history.rows, user.history.weights
+        digest = blake2b(rows.tobytes(), digest_size=16)
+        digest.update(weights.tobytes())
+        key = digest.digest()
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        value = compute(history.rows, history.weights)
+        value = compute(rows, weights)
         with self._lock:
             self._entries[key] = value
             while len(self._entries) > self._capacity:

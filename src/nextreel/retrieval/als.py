@@ -6,7 +6,6 @@ Fitting needs the training extra (`implicit`, SciPy); a fitted model is NumPy al
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from nextreel.params import Params
+from nextreel.progress import Progress, silent
 from nextreel.retrieval._arrays import Cache, FitError, best, liked, positives, unseen
 from nextreel.types import FloatArray, Request, RowArray, UserState
 
@@ -149,25 +149,27 @@ def fit(
     n_users: int,
     n_videos: int,
     params: AlsParams | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Als:
     """The ALS model of the events with a weight above 0, given as columns of one length.
 
-    Several events of one person about one video count as the strongest of them. `progress` is called with the
-    iterations done and their number. The same input and seed give the same model. Raises FitError when no event has
-    a weight above 0 or the training extra is missing.
+    Several events of one person about one video count as the strongest of them. The same input and seed give the
+    same model. Raises FitError when no event has a weight above 0 or the training extra is missing.
     """
     params = params or AlsParams()
     users, videos, strengths = positives(user_codes, rows, weights, n_users, n_videos)
     try:
         from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415  serving works without it
         from scipy.sparse import csr_matrix  # noqa: PLC0415
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError as error:
         raise FitError(f"Fitting ALS needs the library {error.name}. Hint: pip install 'nextreel[train]'.") from error
-    interactions = csr_matrix((strengths, (users, videos)), shape=(n_users, n_videos))
+    # people and videos without a positive keep out: their factors are zero, and the others do not depend on how many
+    people, user_of = np.unique(users, return_inverse=True)
+    some, video_of = np.unique(videos, return_inverse=True)
+    interactions = csr_matrix((strengths, (user_of, video_of)), shape=(len(people), len(some)))
     # the library runs its own threads; BLAS threads below them only get in each other's way
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"), progress("Fitting ALS", params.iterations) as advance:
         model = AlternatingLeastSquares(
             factors=params.factors,
             regularization=params.regularization,
@@ -176,10 +178,7 @@ def fit(
             random_state=params.seed,
             num_threads=params.threads,
         )
-
-        def step(iteration: int, *_: object) -> None:
-            if progress is not None:
-                progress(iteration + 1, params.iterations)
-
-        model.fit(interactions, show_progress=False, callback=step)
-    return Als(np.ascontiguousarray(model.item_factors, np.float32), params)
+        model.fit(interactions, show_progress=False, callback=lambda *_: advance(1))
+    factors = np.zeros((n_videos, params.factors), np.float32)
+    factors[some] = model.item_factors
+    return Als(factors, params)

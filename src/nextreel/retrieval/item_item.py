@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 CACHE_BYTES = 32_000_000  # of score columns remembered, one per person
+DENSE_VIDEOS = 6000  # largest catalogue whose weights are kept whole: 144 MB
+WIDE_NEIGHBOURS = 200  # weights kept for each video of a larger one
 BLOCK_CELLS = 16_000_000  # of a dense block of weights while neighbours are chosen: 64 MB
 ABOUT_FILE = "item_item.json"
 DENSE_FILE = "weights.npy"
@@ -35,7 +37,8 @@ class ItemItemParams(Params):
     """Hyper-parameters of item-item models."""
 
     l2: float = Field(default=2000.0, gt=0)  # EASE only: the ridge on the diagonal
-    neighbours: int | None = Field(default=None, ge=1)  # largest weights kept for each video; None keeps all, dense
+    # largest weights kept for each video; None keeps all in a catalogue of at most DENSE_VIDEOS, else WIDE_NEIGHBOURS
+    neighbours: int | None = Field(default=None, ge=1)
     max_videos: int | None = Field(default=None, ge=1)  # only the most watched take part; None: all with a positive
     half_life: float | None = Field(default=None, gt=0)  # events after which a watched video counts half; None: never
     max_history: int | None = Field(default=None, ge=1)  # newest distinct videos that count; None: all
@@ -250,13 +253,13 @@ def _assemble(
     """The weights over the whole catalogue from blocks of rows over the chosen videos."""
     step = max(1, BLOCK_CELLS // len(chosen))
     starts = range(0, len(chosen), step)
-    if params.neighbours is None:
+    if params.neighbours is None and n_videos <= DENSE_VIDEOS:
         dense = np.zeros((n_videos, n_videos), np.float32)
         for start in starts:
             stop = min(start + step, len(chosen))
             dense[np.ix_(chosen[start:stop], chosen)] = block(start, stop)
         return dense
-    kept = min(params.neighbours, len(chosen))
+    kept = min(params.neighbours or WIDE_NEIGHBOURS, len(chosen))
     counts = np.zeros(n_videos, np.int64)
     neighbours, values = [], []
     for start in starts:

@@ -107,8 +107,7 @@ def fit_models(
     if quotas.two_tower > 0:
         towers = two_tower.fit(events, graded, catalogue, config.two_tower, progress, warm)
     if quotas.als > 0:
-        with progress("fitting ALS", config.als.iterations) as advance:
-            factors = als.fit(*columns, config.als, lambda _done, _total: advance(1))
+        factors = als.fit(*columns, config.als, progress)
     if quotas.ease > 0:
         with progress("solving EASE"):
             closed_form = item_item.fit_ease(*columns, config.ease)

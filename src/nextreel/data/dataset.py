@@ -1,0 +1,247 @@
+"""The data set: one catalogue, events oldest first, the people; and how it is joined from clean tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from nextreel.data.versions import Manifest, Source, version_of
+from nextreel.types import (
+    UNKNOWN,
+    Catalogue,
+    Events,
+    FloatArray,
+    IdArray,
+    Kind,
+    NextreelError,
+    Profile,
+    TimeArray,
+    VideoId,
+)
+
+_Column: TypeAlias = Callable[[str, Any], pl.Series]  # a column of the catalogue by its name and type
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A catalogue, events oldest first (ties in file order) and the profile of each of `events.user_ids`.
+
+    Where not `timed`, the source has no timestamps and `events.at` holds row numbers 0, 1, 2, …
+    """
+
+    catalogue: Catalogue
+    events: Events
+    profiles: tuple[Profile, ...]
+    timed: bool
+    manifest: Manifest
+
+    def until(self, n: int) -> Dataset:
+        """The data set with only the first n events; catalogue, users and their codes stay.
+
+        Raises `NextreelError` unless 0 ≤ n ≤ the number of events.
+        """
+        if not 0 <= n <= len(self.events):
+            raise NextreelError(f"Expected a number of events from 0 to {len(self.events):,}, got {n:,}.")
+        events = self.events.take(slice(0, n))
+        manifest = self.manifest.derived(f"first {n}", {"interactions": n}, *_bounds(events.at, self.timed))
+        return replace(self, events=events, manifest=manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Checked tables with the names of the schemas; only interactions must be there."""
+
+    interactions: pl.DataFrame
+    users: pl.DataFrame | None = None
+    videos: pl.DataFrame | None = None
+    channels: pl.DataFrame | None = None
+
+    def column(self, table: pl.DataFrame | None, name: str) -> pl.Series:
+        """A column of a table; without rows where the table or the column is missing."""
+        if table is None or name not in table.columns:
+            return pl.Series(name, [], pl.Int64)
+        return table[name]
+
+
+def assemble(tables: Tables, sources: Sequence[Source], warnings: Sequence[str] = ()) -> Dataset:
+    """The data set of checked tables: ids get codes, events are sorted by time, unknown videos join the catalogue."""
+    rows = tables.interactions
+    people = _joint(tables.column(tables.users, "user_id"), rows["user_id"])
+    shown = _joint(tables.column(tables.videos, "video_id"), tables.column(rows, "video_id"))
+    channels = _joint(
+        tables.column(tables.channels, "channel_id"),
+        tables.column(tables.videos, "channel_id"),
+        tables.column(rows, "channel_id"),
+    )
+    user_ids = _distinct(people)
+    video_ids = _distinct(shown)
+    timed = "timestamp" in rows.columns
+    catalogue = _catalogue(tables, video_ids, channels)
+    kind = _or_constant(rows, "kind", int(Kind.WATCH), np.int8)
+    about_video = ~np.isin(kind, (Kind.SUBSCRIBE, Kind.BLOCK))
+    video = codes(shown[1], video_ids) if len(shown[1]) else np.full(rows.height, UNKNOWN, np.int32)
+    at = rows["timestamp"].to_numpy().astype(np.float64) if timed else np.arange(rows.height, dtype=np.float64)
+    events = Events(
+        user_ids=as_array(user_ids),
+        user=codes(people[1], user_ids),
+        video=np.where(about_video, video, np.int32(UNKNOWN)).astype(np.int32),
+        at=at,
+        kind=kind,
+        value=_or_constant(rows, "value", np.nan, np.float32),
+        watch_seconds=_or_constant(rows, "watch_time", np.nan, np.float32),
+    )
+    if timed and bool((at[1:] < at[:-1]).any()):
+        events = events.take(np.argsort(at, kind="stable"))
+    added = len(video_ids) - (0 if tables.videos is None else tables.videos.height)
+    counts = {
+        "interactions": rows.height,
+        "users": len(user_ids),
+        "videos": len(video_ids),
+        "channels": len(catalogue.channel_ids),
+        "videos_without_metadata": added,
+        "users_without_profile": len(user_ids) - (0 if tables.users is None else tables.users.height),
+    }
+    start, end = _bounds(events.at, timed)
+    manifest = Manifest(
+        version_of(sources), tuple(sources), counts, _types(tables), timed, start, end, {}, tuple(warnings)
+    )
+    return Dataset(catalogue, events, _profiles(tables.users, len(user_ids)), timed, manifest)
+
+
+def _bounds(at: TimeArray, timed: bool) -> tuple[float | None, float | None]:
+    return (float(at[0]), float(at[-1])) if timed and len(at) else (None, None)
+
+
+def _types(tables: Tables) -> dict[str, dict[str, str]]:
+    there = {name: getattr(tables, name) for name in ("users", "videos", "channels", "interactions")}
+    return {
+        name: {column: str(dtype) for column, dtype in frame.schema.items()}
+        for name, frame in there.items()
+        if frame is not None
+    }
+
+
+def _joint(*columns: pl.Series) -> list[pl.Series]:
+    """Id columns of one type: Int64 when all of them are, String otherwise."""
+    filled = [column for column in columns if len(column) > column.null_count()]
+    dtype = pl.Int64 if all(column.dtype == pl.Int64 for column in filled) else pl.String
+    return [column.cast(dtype) for column in columns]
+
+
+def _distinct(columns: Sequence[pl.Series]) -> pl.Series:
+    """Every id once, in the order in which they come first."""
+    return pl.concat([column.rename("id") for column in columns]).drop_nulls().unique(maintain_order=True)
+
+
+def codes(values: pl.Series, distinct: pl.Series) -> NDArray[np.int32]:
+    """Of each value (n,) its place among the distinct ones, UNKNOWN where it is null or not there."""
+    table = pl.DataFrame({"id": distinct, "code": np.arange(len(distinct), dtype=np.int32)})
+    joined = pl.DataFrame({"id": values}).join(table, on="id", how="left", maintain_order="left")
+    return joined["code"].fill_null(UNKNOWN).to_numpy().astype(np.int32)
+
+
+def as_array(ids: pl.Series) -> IdArray:
+    """An int64 array of integer ids, an object array of text ids."""
+    if ids.dtype == pl.Int64:
+        return ids.to_numpy().astype(np.int64)
+    array = np.empty(len(ids), object)
+    array[:] = ids.to_list()
+    return array
+
+
+def _or_constant(frame: pl.DataFrame, name: str, constant: float, dtype: type[np.generic]) -> NDArray[np.generic]:
+    if name not in frame.columns:
+        return np.full(frame.height, constant, dtype)
+    return frame[name].fill_null(constant).to_numpy().astype(dtype)
+
+
+def _profiles(users: pl.DataFrame | None, n: int) -> tuple[Profile, ...]:
+    """Profiles of n users: first those of the table, then empty ones."""
+    if users is None:
+        return (Profile(),) * n
+    names = ("country", "language", "age", "gender", "created_at")
+    columns = [users[name].to_list() if name in users.columns else [None] * users.height for name in names]
+    told = tuple(Profile(*values) for values in zip(*columns, strict=True))
+    return told + (Profile(),) * (n - len(told))
+
+
+def _catalogue(tables: Tables, video_ids: pl.Series, channels: Sequence[pl.Series]) -> Catalogue:
+    """Columns of all videos: those of the table in its order, then those known from interactions only."""
+    videos = tables.videos if tables.videos is not None else pl.DataFrame({"video_id": video_ids.clear()})
+    more = len(video_ids) - videos.height
+    ids = video_ids.cast(pl.String)
+
+    def column(name: str, dtype: type[pl.DataType] | pl.DataType) -> pl.Series:
+        told = videos[name].cast(dtype) if name in videos.columns else pl.Series(name, [None] * videos.height, dtype)
+        return told.extend(pl.Series(name, [None] * more, dtype)) if more else told
+
+    title = column("title", pl.String)
+    title = title.zip_with(title.is_not_null(), ids)
+    channel_ids = _distinct(channels).sort()
+    channel = channels[1] if len(channels[1]) else channel_ids.clear().extend_constant(None, videos.height)
+    category, multi_hot, category_names = _categories(
+        column("category", pl.String), column("child_categories", pl.List(pl.String))
+    )
+    language = column("language", pl.String)
+    languages = language.drop_nulls().unique().sort()
+    array = as_array(video_ids)
+    row_of: dict[VideoId, int] = {video_id: row for row, video_id in enumerate(video_ids.to_list())}
+    return Catalogue(
+        video_ids=array,
+        titles=title.to_list(),
+        category=category,
+        categories=multi_hot,
+        channel=np.concatenate([codes(channel, channel_ids), np.full(more, UNKNOWN, np.int32)]),
+        language=codes(language, languages),
+        duration=_floats(column("duration", pl.Float64)).astype(np.float32),
+        published_at=_floats(column("published_at", pl.Float64)),
+        maturity=column("maturity_rating", pl.Int8).fill_null(0).to_numpy().astype(np.int8),
+        available=column("is_available", pl.Boolean).fill_null(value=True).to_numpy().astype(np.bool_),
+        texts=_texts(title, column),
+        category_names=tuple(category_names.to_list()),
+        channel_ids=tuple(channel_ids.to_list()),
+        language_names=tuple(languages.to_list()),
+        row_of=row_of,
+    )
+
+
+def _floats(column: pl.Series) -> TimeArray:
+    return column.fill_null(np.nan).to_numpy().astype(np.float64)
+
+
+def _categories(main: pl.Series, children: pl.Series) -> tuple[NDArray[np.int32], FloatArray, pl.Series]:
+    """Codes of the main categories (n,), 1.0 for each category of a video (n, categories), and the sorted names."""
+    listed = pl.DataFrame({"row": np.arange(len(main), dtype=np.int64), "name": children}).explode("name").drop_nulls()
+    names = pl.concat([main.rename("name"), listed["name"]]).drop_nulls().unique().sort()
+    category = codes(main, names)
+    multi_hot = np.zeros((len(main), len(names)), np.float32)
+    has = np.flatnonzero(category != UNKNOWN)
+    multi_hot[has, category[has]] = 1.0
+    multi_hot[listed["row"].to_numpy(), codes(listed["name"], names)] = 1.0
+    return category, multi_hot, names
+
+
+def _texts(title: pl.Series, column: _Column) -> list[str]:
+    """Title, categories, tags and description of each video, joined by blanks."""
+    words = pl.DataFrame(
+        {
+            "title": title,
+            "category": column("category", pl.String),
+            "child_categories": column("child_categories", pl.List(pl.String)).list.join(" "),
+            "tags": column("tags", pl.List(pl.String)).list.join(" "),
+            "description": column("description", pl.String),
+        }
+    )
+    # the main category is not said twice where it also stands among the children
+    among = pl.concat_str([pl.lit(" "), "child_categories", pl.lit(" ")]).str.contains(
+        pl.concat_str([pl.lit(" "), "category", pl.lit(" ")]), literal=True
+    )
+    category = pl.when(among.fill_null(value=False)).then(None).otherwise(pl.col("category"))
+    parts = ["title", category, "child_categories", "tags", "description"]
+    joined = words.select(pl.concat_str(parts, separator=" ", ignore_nulls=True).str.strip_chars().alias("text"))
+    return joined["text"].to_list()

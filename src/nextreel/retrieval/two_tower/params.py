@@ -1,0 +1,72 @@
+"""Hyper-parameters of the two towers, each written once."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from nextreel.params import Params
+from nextreel.retrieval.index import IndexParams
+
+
+class TwoTowerParams(Params):
+    """Shape, training and serving of the two towers; the defaults fit MovieLens-1M in minutes on two cores."""
+
+    # Shape
+    dim: int = Field(default=64, ge=2)  # of both unit vectors, and the width of the transformer
+    blocks: int = Field(default=2, ge=1)
+    heads: int = Field(default=2, ge=1)
+    feed_forward: int = Field(default=4, ge=1)  # inner width of a block's network, times dim
+    length: int = Field(default=100, ge=1)  # newest positive events of a history that are read
+    hidden: tuple[int, int] = (256, 128)  # layers of the video tower before its vector
+    id_dim: int = Field(default=32, ge=1)
+    text_dim: int = Field(default=128, ge=1)  # of the hashed text
+    min_count: int = Field(default=5, ge=1)  # events a video needs for an embedding of its own
+    request_gap: bool = True  # the time since the last event is an input; off where data have no times
+    profile: bool = True  # country, language, gender and age are inputs
+
+    # Training
+    epochs: int = Field(default=12, ge=0)
+    warm_epochs: int = Field(default=3, ge=0)  # of a fit that starts from fitted towers
+    max_seconds: float | None = Field(default=None, gt=0)  # a guard; a fit it cuts short cannot be repeated exactly
+    batch: int = Field(default=8192, ge=1)  # positions of histories per step
+    learning_rate: float = Field(default=2e-3, gt=0)
+    warm_learning_rate: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps in which the learning rate grows
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    id_dropout: float = Field(default=0.1, ge=0, lt=1)  # share of videos a step knows by their content alone
+    profile_dropout: float = Field(default=0.2, ge=0, lt=1)
+    temperature: float = Field(default=0.05, gt=0)
+    half_life_days: float | None = Field(default=None, gt=0)  # events this much older count half in the loss
+    weigh_loss: bool = False  # relevance weights scale the loss of their event
+    horizon: int = Field(default=20, ge=1)  # how many events ahead a target may lie
+    horizon_share: float = Field(default=0.0, ge=0, le=1)  # share of targets drawn from the horizon, not the very next
+
+    # Negatives
+    negatives: int = Field(default=1024, ge=1)  # shared by all positions of a step
+    uniform_share: float = Field(
+        default=0.2, ge=0, le=1
+    )  # of them, drawn from all videos alike; the rest by popularity
+    popularity_power: float = Field(default=0.75, ge=0)  # smooths popularity before drawing; 1 = in-batch negatives
+    log_q: bool = True  # corrects each sampled negative by how likely it was drawn
+    explicit_negatives: int = Field(default=8, ge=0)  # per window: videos this person disliked, or saw and left
+    explicit_weight: float = Field(default=1.0, gt=0)  # how many sampled negatives an explicit one counts for
+
+    # Validation
+    validation_users: int = Field(default=1000, ge=0)  # whose last positive is held out; 0 trains on everything
+    validate_every: int = Field(default=2, ge=1)  # epochs
+    patience: int = Field(default=3, ge=1)  # validations without a better NDCG@10 before the fit stops
+
+    seed: int = Field(default=42, ge=0)
+    threads: int = Field(default=0, ge=0)  # 0: as PyTorch finds best
+
+    # Serving
+    cached_users: int = Field(default=4096, ge=1)
+    exclude_history: bool = True  # proposals leave out what the history holds
+    index: IndexParams = IndexParams()
+
+    @model_validator(mode="after")
+    def _heads_divide_dim(self) -> TwoTowerParams:
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads; got dim {self.dim} and {self.heads} heads")
+        return self

@@ -1,0 +1,248 @@
+"""The fitted towers as a source of candidates; needs NumPy, ONNX Runtime and FAISS, not PyTorch."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import onnxruntime
+
+from nextreel.retrieval import index as indexes
+from nextreel.retrieval.index import Index
+from nextreel.retrieval.two_tower import inputs
+from nextreel.retrieval.two_tower.inputs import IntArray, ProfileEncoder, VideoEncoder
+from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.types import Catalogue, FloatArray, NextreelError, Request, RowArray, UserState
+
+ABOUT_FILE = "two_tower.json"
+USER_FILE = "user_tower.onnx"
+VIDEO_FILE = "video_tower.onnx"
+WEIGHTS_FILE = "weights.npz"
+INDEX_FOLDER = "index"
+VIDEO_CHUNK = 8192  # videos encoded at once
+USER_CHUNK = 64  # histories encoded at once
+
+
+class TwoTowerError(NextreelError):
+    """Events the towers cannot be fitted on, or saved towers that cannot be read."""
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """One person as the user tower reads them."""
+
+    rows: RowArray  # (l,)
+    weights: FloatArray  # (l,)
+    gaps: IntArray  # (l,)
+    profile: IntArray  # (4,)
+
+
+@dataclass(frozen=True)
+class TwoTower:
+    """Fitted towers: a retriever named "two_tower" whose score is the cosine of a person's and a video's vector.
+
+    The person's vector is computed from the history as it is now, so that a new person and the click of a second ago
+    count at once; without a history it is that of a person about to begin. Rows are those of the catalogue the towers
+    were fitted on, or of the one given to `extended`; other rows have no score.
+    """
+
+    params: TwoTowerParams
+    videos: VideoEncoder
+    people: ProfileEncoder
+    index: Index
+    user_graph: bytes
+    video_graph: bytes
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    stored_weights: Mapping[str, FloatArray] | None = field(default=None, repr=False)
+    folder: Path | None = None  # where the weights lie, when they are not in memory
+    name: str = "two_tower"
+    _cache: OrderedDict[Hashable, FloatArray] = field(default_factory=OrderedDict, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
+    def vectors(self) -> FloatArray:
+        """Unit vectors of the videos (n, dim)."""
+        return self.index.vectors
+
+    @property
+    def weights(self) -> Mapping[str, FloatArray]:
+        """The weights of the network by name: what a warm fit starts from. Raises TwoTowerError when left behind."""
+        if self.stored_weights is not None:
+            return self.stored_weights
+        path = (self.folder or Path()) / WEIGHTS_FILE
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, BadZipFile) as error:
+            raise TwoTowerError(
+                f"Expected the weights of the towers at {path}; got: {error}. Hint: fit without `warm`."
+            ) from error
+
+    @cached_property
+    def _user_session(self) -> Any:
+        return _session(self.user_graph)
+
+    @cached_property
+    def _video_session(self) -> Any:
+        return _session(self.video_graph)
+
+    def encode(self, request: Request, user: UserState) -> FloatArray:
+        """The person's unit vector (dim,) at the time of the request; remembered while the state stays the same."""
+        tokens = self._tokens(request, user)
+        key = self._key(user, tokens)
+        if key is not None:
+            with self._lock:
+                if key in self._cache:
+                    self._cache.move_to_end(key)
+                    return self._cache[key]
+        vector = self._run([tokens])[0]
+        vector.flags.writeable = False
+        if key is not None:
+            with self._lock:
+                self._cache[key] = vector
+                while len(self._cache) > self.params.cached_users:
+                    self._cache.popitem(last=False)
+        return vector
+
+    def _key(self, user: UserState, tokens: _Tokens) -> Hashable | None:
+        """What the vector depends on: the state, how long ago it last changed, and the profile."""
+        if user.user_id is None:
+            return None
+        gap = int(tokens.gaps[-1]) if len(tokens.gaps) else 0
+        # length and time keep apart two stores that hold the same person at the same version
+        return (user.user_id, user.version, len(user.history), user.last_at, gap, tokens.profile.tobytes())
+
+    def encode_many(self, requests: Sequence[Request], users: Sequence[UserState]) -> FloatArray:
+        """The unit vectors (n, dim) of many people at once; histories of like length go through the tower together."""
+        people = [self._tokens(request, user) for request, user in zip(requests, users, strict=True)]
+        vectors = np.empty((len(people), self.params.dim), np.float32)
+        order = np.argsort([len(p.rows) for p in people], kind="stable")
+        for start in range(0, len(order), USER_CHUNK):
+            chosen = order[start : start + USER_CHUNK]
+            vectors[chosen] = self._run([people[i] for i in chosen])
+        return vectors
+
+    def _tokens(self, request: Request, user: UserState) -> _Tokens:
+        history, params = user.history, self.params
+        rows, at, weights = inputs.tokens(history.rows, history.at, history.weights, len(self.index))
+        rows, at, weights = rows[-params.length :], at[-params.length :], weights[-params.length :]
+        if params.request_gap:
+            gaps = inputs.gap_codes(np.diff(at, append=request.at)) if len(at) else np.empty(0, np.int64)
+        else:
+            gaps = np.zeros(len(at), np.int64)
+        profile = self.people.encode([user.profile])[0] if params.profile else np.zeros(4, np.int64)
+        return _Tokens(rows, weights, gaps, profile)
+
+    def _run(self, people: Sequence[_Tokens]) -> FloatArray:
+        """The user tower's vectors (n, dim), shorter histories padded behind."""
+        lengths = np.array([len(p.rows) for p in people], np.int64)
+        # at least one place: a graph without any token but the start was never traced
+        b, longest = len(people), max(1, int(lengths.max()))
+        rows, weights = np.zeros((b, longest), np.int64), np.zeros((b, longest), np.float32)
+        gaps = np.zeros((b, longest), np.int64)
+        for i, person in enumerate(people):
+            n = len(person.rows)
+            rows[i, :n], weights[i, :n], gaps[i, :n] = person.rows, person.weights, person.gaps
+        answer = self._user_session.run(
+            None,
+            {
+                "vectors": np.asarray(self.vectors[rows], np.float32),
+                "weights": weights,
+                "gaps": gaps,
+                "profile": np.stack([p.profile for p in people]),
+                "lengths": lengths,
+            },
+        )
+        vectors: FloatArray = answer[0]
+        return vectors
+
+    def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
+        """At most n rows, best first, and their scores; what the history holds is left out unless params say else."""
+        exclude = None
+        if self.params.exclude_history and len(user.history):
+            exclude = np.unique(user.history.rows)
+        return self.index.search(self.encode(request, user), n, exclude)
+
+    def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
+        """The score of each of the rows; NaN for rows the towers have no vector of."""
+        known = (rows >= 0) & (rows < len(self.index))
+        scores = np.full(len(rows), np.nan, np.float32)
+        scores[known] = self.vectors[rows[known]] @ self.encode(request, user)
+        return scores
+
+    def similar(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
+        """At most k other rows by the cosine of their vectors, best first, and the cosines."""
+        return self.index.search(np.asarray(self.vectors[row]), k, np.array([row]))
+
+    def encode_videos(self, catalogue: Catalogue) -> FloatArray:
+        """Unit vectors (n, dim) of all videos of a catalogue; what the towers never saw is judged by its content."""
+        encoded = self.videos.encode(catalogue)
+        vectors = np.empty((len(catalogue), self.params.dim), np.float32)
+        for start in range(0, len(catalogue), VIDEO_CHUNK):
+            part = encoded.take(np.arange(start, min(start + VIDEO_CHUNK, len(catalogue))))
+            columns = {name: getattr(part, name) for name in ("ids", "channels", "languages", "popularity", "content")}
+            vectors[start : start + VIDEO_CHUNK] = self._video_session.run(None, columns)[0]
+        return vectors
+
+    def extended(self, catalogue: Catalogue) -> TwoTower:
+        """The same towers over another catalogue, whose rows they then know; new videos come from their content."""
+        index = indexes.build(self.encode_videos(catalogue), self.params.index)
+        return replace(self, index=index, _cache=OrderedDict(), _lock=Lock())
+
+    def save(self, folder: Path) -> None:
+        """Writes graphs, vectors, encoders, weights and parameters into the folder, which it makes when needed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.videos.save(folder)
+        self.people.save(folder)
+        self.index.save(folder / INDEX_FOLDER)
+        (folder / USER_FILE).write_bytes(self.user_graph)
+        (folder / VIDEO_FILE).write_bytes(self.video_graph)
+        weights: dict[str, Any] = dict(self.weights)
+        np.savez(folder / WEIGHTS_FILE, **weights)
+        about = {"name": self.name, "params": self.params.model_dump(mode="json"), "metrics": dict(self.metrics)}
+        text = json.dumps(about, indent=2, sort_keys=True)
+        (folder / ABOUT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _session(graph: bytes) -> Any:
+    """A session that runs on its caller's thread: requests are the parallelism of a server."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def load(folder: Path) -> TwoTower:
+    """The towers that `TwoTower.save` wrote, vectors memory-mapped. Raises TwoTowerError when a file is not as written."""
+    try:
+        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
+        model = TwoTower(
+            params=TwoTowerParams(**about["params"]),
+            videos=inputs.load_videos(folder),
+            people=inputs.load_profiles(folder),
+            index=indexes.load(folder / INDEX_FOLDER),
+            user_graph=(folder / USER_FILE).read_bytes(),
+            video_graph=(folder / VIDEO_FILE).read_bytes(),
+            metrics=about["metrics"],
+            folder=folder,
+            name=about["name"],
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise TwoTowerError(
+            f"Expected saved towers in {folder}; got: {error}. Hint: train and publish the release again."
+        ) from error
+    if model.index.vectors.shape[1] != model.params.dim:
+        raise TwoTowerError(
+            f"Expected vectors of {model.params.dim} dimensions in {folder}; got {model.index.vectors.shape[1]}. "
+            "Hint: the files come from two fits; train and publish the release again."
+        )
+    return model

@@ -1,0 +1,1 @@
+"""The HTTP door: parses, calls the system, maps the answer."""

@@ -1,0 +1,127 @@
+"""From ids in a request to ids of the data, and from slates to JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from nextreel.serving.edge import request_id
+from nextreel.serving.problems import Problem
+from nextreel.telemetry import observe_slate
+from nextreel.types import UNKNOWN, Catalogue, Request, Slate, UserId, VideoId
+
+if TYPE_CHECKING:
+    from nextreel.assembly import System
+
+DIGITS = 6  # of scores and milliseconds in answers
+
+
+def reply(content: Any, status: int = 200) -> Response:
+    """The content as a JSON response, past FastAPI's own much slower serialisation; NaN becomes null."""
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json")
+
+
+def user(system: System, given: int | str) -> UserId:
+    """The user's id as the data have it."""
+    return _resolved(system.resolve_user, given)
+
+
+def video(system: System, given: int | str) -> VideoId:
+    """The id of a video that is in the catalogue; a 404 otherwise."""
+    video_id = _resolved(system.resolve_video, given)
+    if video_id not in system.catalogue.row_of:
+        raise Problem(404, f"Video {str(video_id)!r} is not in the catalogue of release {system.release}.")
+    return video_id
+
+
+def videos(system: System, given: Sequence[int | str]) -> tuple[VideoId, ...]:
+    """The ids as the data have them, also of videos that are not in the catalogue."""
+    return tuple(_resolved(system.resolve_video, one) for one in given)
+
+
+def channel(system: System, given: int | str) -> VideoId:
+    """The id of a channel that is in the catalogue; a 404 otherwise."""
+    text = str(given)
+    found: VideoId | None = next((one for one in system.catalogue.channel_ids if str(one) == text), None)
+    if found is None:
+        raise Problem(404, f"Channel {text!r} is not in the catalogue of release {system.release}.")
+    return found
+
+
+def _resolved(resolve: Callable[[str], int | str], given: int | str) -> int | str:
+    resolved = resolve(str(given))
+    if isinstance(resolved, int) and not -(2**63) <= resolved < 2**63:
+        raise Problem(422, f"Expected an id of at most 64 bits, got {given}.")
+    return resolved
+
+
+def ask(system: System, request: Request) -> Slate:
+    """The slate, counted in the metrics."""
+    slate: Slate = system.recommend(request)
+    observe_slate(slate)
+    return slate
+
+
+def slate_reply(system: System, request: Request) -> Response:
+    """The slate as JSON, with titles, categories and the time each stage took."""
+    started = perf_counter()
+    slate = ask(system, request)
+    catalogue: Catalogue = system.catalogue
+    recommendations = [
+        _item(catalogue, video_id, row, score) | {"source": source, "promoted": promoted, "reason": reason}
+        for video_id, row, score, source, promoted, reason in zip(
+            slate.video_ids,
+            slate.rows.tolist(),
+            slate.value.tolist(),
+            slate.sources,
+            slate.promoted.tolist(),
+            slate.reasons,
+            strict=True,
+        )
+    ]
+    return reply(
+        {
+            "user_id": request.user_id,
+            "recommendations": recommendations,
+            "request_id": request.request_id,
+            "model_version": slate.release,
+            "experiment_variant": request.variant,
+            "level": slate.level,
+            "total_latency_ms": _milliseconds(started),
+            "latency_ms": {stage: round(ms, DIGITS) for stage, ms in slate.trace.milliseconds.items()},
+        }
+    )
+
+
+def list_reply(system: System, scored: Callable[[], list[tuple[VideoId, float]]]) -> Response:
+    """Scored videos as JSON, with titles and categories."""
+    started = perf_counter()
+    chosen = scored()
+    catalogue: Catalogue = system.catalogue
+    items = [_item(catalogue, video_id, catalogue.row_of[video_id], score) for video_id, score in chosen]
+    return reply(
+        {
+            "videos": items,
+            "request_id": request_id(),
+            "model_version": system.release,
+            "total_latency_ms": _milliseconds(started),
+        }
+    )
+
+
+def _item(catalogue: Catalogue, video_id: VideoId, row: int, score: float) -> dict[str, Any]:
+    category = int(catalogue.category[row])
+    return {
+        "video_id": video_id,
+        "title": catalogue.titles[row],
+        "score": round(float(score), DIGITS),
+        "category": None if category == UNKNOWN else catalogue.category_names[category],
+    }
+
+
+def _milliseconds(started: float) -> float:
+    return round((perf_counter() - started) * 1000, 3)

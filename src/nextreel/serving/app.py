@@ -1,0 +1,46 @@
+"""The app around a system; importing this module starts and loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import Depends, FastAPI
+
+from nextreel import __version__
+from nextreel.serving import problems
+from nextreel.serving.edge import Edge
+from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
+from nextreel.serving.schemas import ProblemOut
+from nextreel.serving.security import guard
+from nextreel.settings import Settings
+
+if TYPE_CHECKING:
+    from nextreel.assembly import System
+
+
+def create_app(system: System, settings: Settings) -> FastAPI:
+    """The HTTP app of the system, which it closes when it shuts down; other origins' scripts get no CORS headers."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # more threads than cores only add waiting: NumPy's work holds the interpreter for most of its time
+        current_default_thread_limiter().total_tokens = settings.serving_threads
+        yield
+        system.close()
+
+    app = FastAPI(
+        title="nextreel",
+        summary="Video recommendations in four stages: retrieve, filter, rank, order.",
+        version=__version__,
+        lifespan=lifespan,
+        dependencies=[Depends(guard(settings.api_keys))] if settings.api_keys else [],
+        responses={422: {"model": ProblemOut, "description": "a field is missing or wrong"}},
+    )
+    app.add_middleware(Edge)
+    problems.install(app)
+    for module in (recommendations, feedback, discovery, operations, sagemaker):
+        app.include_router(module.router(system))
+    return app

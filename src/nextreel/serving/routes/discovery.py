@@ -1,0 +1,36 @@
+"""Lists of videos that are nobody's in particular."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from nextreel.serving import answers
+from nextreel.serving.edge import request_id
+from nextreel.serving.routes import Count, PathId
+from nextreel.serving.schemas import VideosOut
+from nextreel.types import Request
+
+if TYPE_CHECKING:
+    from nextreel.assembly import System
+
+
+def router(system: System) -> APIRouter:
+    """Similar and trending videos."""
+    routes = APIRouter(tags=["discovery"])
+
+    @routes.get("/similar/{video_id}", responses={200: {"model": VideosOut}})
+    def similar(video_id: PathId, n: Count = 10) -> Response:
+        """The n videos most like this one."""
+        known = answers.video(system, video_id)
+        return answers.list_reply(system, lambda: system.similar(known, n))
+
+    @routes.get("/trending", responses={200: {"model": VideosOut}})
+    def trending(n: Count = 10) -> Response:
+        """The n videos that most people watch now."""
+        request = Request(user_id=None, at=system.now(), k=n, request_id=request_id())
+        return answers.list_reply(system, lambda: system.trending(request))
+
+    return routes

@@ -1,0 +1,49 @@
+"""Slates for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from nextreel.serving import answers
+from nextreel.serving.edge import request_id
+from nextreel.serving.routes import Count, PathId
+from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut
+from nextreel.types import Request
+
+if TYPE_CHECKING:
+    from nextreel.assembly import System
+
+
+def router(system: System) -> APIRouter:
+    """Recommendations by GET and by POST."""
+    routes = APIRouter(tags=["recommendations"])
+
+    @routes.get("/recommendations/{user_id}", responses={200: {"model": RecommendationsOut}})
+    def recommendations(user_id: PathId, n: Count = 10) -> Response:
+        """The best n videos for the user now; a user nobody knows gets a cold-start list."""
+        request = Request(answers.user(system, user_id), system.now(), n, request_id())
+        return answers.slate_reply(system, request)
+
+    @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
+    @routes.post("/recommend", responses={200: {"model": RecommendationsOut}})
+    def recommend(wanted: RecommendationsIn) -> Response:
+        """The best videos for the user now, in a context, by filters, without the excluded ones."""
+        request = Request(
+            user_id=None if wanted.user_id is None else answers.user(system, wanted.user_id),
+            at=system.now(),
+            k=wanted.num_recommendations,
+            request_id=request_id(),
+            session_id=wanted.session_id,
+            device=wanted.context.device,
+            country=wanted.context.country,
+            categories=wanted.filters.categories,
+            languages=wanted.filters.languages,
+            max_maturity=wanted.filters.max_maturity,
+            exclude=answers.videos(system, wanted.exclude),
+        )
+        return answers.slate_reply(system, request)
+
+    return routes

@@ -1,0 +1,94 @@
+"""Starts the server; the one place in serving that reads the environment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import uvicorn
+from fastapi import FastAPI
+
+from nextreel.serving.app import create_app
+from nextreel.serving.security import require_safe_host
+from nextreel.settings import Settings, get_settings
+from nextreel.telemetry import configure_logging, get_logger
+from nextreel.types import NextreelError
+
+HOME, CLOCK = "NEXTREEL_HOME", "NEXTREEL_CLOCK"
+METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which workers leave their metrics, and why they could not start
+FAILURE = "failure.txt"
+STARTUP_FAILURE = 3  # uvicorn's exit status of a worker that is not to be started again
+GRACE = 10  # seconds that requests under way have when the server is told to stop
+
+# Requests run side by side; a library's own threads would only take the cores from each other.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+log = get_logger(__name__)
+
+
+class WorkerFailed(NextreelError):
+    """A worker process could not start, for the reason in the message."""
+
+
+def serve(home: Path, host: str = "127.0.0.1", port: int = 8000, workers: int = 1, clock: str = "wall") -> None:
+    """Serves the release in production until told to stop.
+
+    `clock` is `wall`, or `end` for time that goes on from the last event of the data. Without API keys only a
+    loopback host is accepted, `UnsafeHost` otherwise. Several workers are separate, spawned processes; `WorkerFailed`
+    when they cannot start.
+    """
+    settings = get_settings()
+    require_safe_host(host, settings)
+    configure_logging(settings.log_level, settings.log_format)
+    os.environ.update({HOME: str(home.resolve()), CLOCK: clock})
+    for name, value in ONE_THREAD.items():
+        os.environ.setdefault(name, value)
+    if not settings.api_keys:
+        log.warning("no API keys are configured (API_KEYS): answering on this machine only", host=host)
+    if workers == 1:
+        _run(host, port, workers, settings)
+        return
+    with TemporaryDirectory(prefix="nextreel-workers-") as folder:
+        os.environ[METRICS] = folder
+        _run(host, port, workers, settings)
+        failure = Path(folder) / FAILURE
+        if failure.is_file():
+            raise WorkerFailed(failure.read_text())
+
+
+def _run(host: str, port: int, workers: int, settings: Settings) -> None:
+    uvicorn.run(
+        f"{__name__}:{app_from_environment.__name__}",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        log_level=settings.log_level.lower(),
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+def app_from_environment() -> FastAPI:
+    """The app of the home and clock that `serve` wrote into the environment; one system per process."""
+    from nextreel.assembly import open_system  # noqa: PLC0415  the parent of several workers needs no model library
+
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        system = open_system(Path(os.environ[HOME]), clock=os.environ[CLOCK])
+    except NextreelError as error:
+        if multiprocessing.parent_process() is None:
+            raise
+        (Path(os.environ[METRICS]) / FAILURE).write_text(str(error))
+        sys.exit(STARTUP_FAILURE)
+    log.info("serving", release=system.release, home=os.environ[HOME], clock=os.environ[CLOCK])
+    return create_app(system, settings)

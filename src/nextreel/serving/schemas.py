@@ -1,0 +1,208 @@
+"""Shapes of what comes in and goes out over HTTP; unknown fields are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, StrictStr, model_validator
+
+MAX_ITEMS = 100  # videos in one answer
+MAX_EXCLUDED = 1000
+
+Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
+Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
+EventType: TypeAlias = Literal[
+    "impression",
+    "click",
+    "watch",
+    "like",
+    "dislike",
+    "comment",
+    "share",
+    "complete",
+    "hide",
+    "subscribe",
+    "block",
+]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ContextIn(_In):
+    """Where and how the person is watching."""
+
+    device: Text | None = None
+    country: Text | None = None
+
+
+class FiltersIn(_In):
+    """What the person asked to be shown, on top of the hard rules."""
+
+    categories: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
+    languages: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
+    max_maturity: int | None = Field(default=None, ge=0, le=120, description="least suitable age that may be shown")
+
+
+class RecommendationsIn(_In):
+    """A request for a slate; without a user the answer is for a person nobody knows."""
+
+    user_id: Id | None = None
+    num_recommendations: int = Field(default=10, ge=1, le=MAX_ITEMS)
+    session_id: Text | None = None
+    context: ContextIn = ContextIn()
+    filters: FiltersIn = FiltersIn()
+    exclude: tuple[Id, ...] = Field(default=(), max_length=MAX_EXCLUDED, description="videos not to show")
+
+
+class FeedbackIn(_In):
+    """One thing a person did. `subscribe` and `block` are about a channel, everything else about a video."""
+
+    user_id: Id
+    event_type: EventType
+    video_id: Id | None = None
+    item_id: Id | None = Field(default=None, description="another name of video_id")
+    channel_id: Id | None = None
+    value: FiniteFloat | None = None
+    watch_seconds: FiniteFloat | None = Field(default=None, ge=0)
+    device: Text | None = None
+    position: int | None = Field(default=None, ge=0)
+    request_id: Text | None = Field(default=None, description="request_id of the slate in which the video was shown")
+    event_id: Text | None = Field(default=None, description="sending the same id again has no further effect")
+
+    @property
+    def about_channel(self) -> bool:
+        """True for what is done to a channel."""
+        return self.event_type in {"subscribe", "block"}
+
+    @property
+    def subject(self) -> Id:
+        """The id of the video or channel that the event is about."""
+        subject = self.channel_id if self.about_channel else self.video_id if self.item_id is None else self.item_id
+        if subject is None:  # the validator below has made sure
+            raise ValueError("an event is about a video or a channel")
+        return subject
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> FeedbackIn:
+        given = {name for name in ("video_id", "item_id", "channel_id") if getattr(self, name) is not None}
+        if self.about_channel and given != {"channel_id"}:
+            raise ValueError(f"{self.event_type} needs channel_id and no video")
+        if not self.about_channel and given not in ({"video_id"}, {"item_id"}):
+            raise ValueError(f"{self.event_type} needs one of video_id and item_id, and no channel_id")
+        return self
+
+
+class InvocationIn(_In):
+    """A request in the manner of SageMaker."""
+
+    user_id: Id
+    k: int = Field(default=5, ge=1, le=MAX_ITEMS)
+
+
+class VideoOut(BaseModel):
+    """One video of an answer; `score` is only comparable within that answer."""
+
+    video_id: int | str
+    title: str
+    score: float | None
+    category: str | None
+
+
+class RecommendationOut(VideoOut):
+    """One place of a slate."""
+
+    source: str
+    promoted: bool
+    reason: str
+
+
+class RecommendationsOut(BaseModel):
+    """A slate; `level` is the rung of the fallback ladder that made it, full when everything worked."""
+
+    user_id: int | str | None
+    recommendations: list[RecommendationOut]
+    request_id: str
+    model_version: str
+    experiment_variant: str | None
+    level: str
+    total_latency_ms: float
+    latency_ms: dict[str, float]
+
+
+class VideosOut(BaseModel):
+    """A list of videos that is nobody's in particular."""
+
+    videos: list[VideoOut]
+    request_id: str
+    model_version: str
+    total_latency_ms: float
+
+
+class FeedbackOut(BaseModel):
+    """The event is in the log and will not be lost."""
+
+    status: Literal["accepted"]
+    event_id: str
+    request_id: str
+
+
+class InvocationItemOut(BaseModel):
+    """One video in the manner of SageMaker."""
+
+    videoId: int | str  # noqa: N815  the contract's name
+    score: float | None
+
+
+class InvocationOut(BaseModel):
+    """A slate in the manner of SageMaker."""
+
+    userId: int | str  # noqa: N815  the contract's name
+    recommendations: list[InvocationItemOut]
+
+
+class CheckOut(BaseModel):
+    """One part's state."""
+
+    name: str
+    status: Literal["healthy", "degraded", "unhealthy"]
+    latency_ms: float
+
+
+class HealthOut(BaseModel):
+    """The worst of all checks, and each of them."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    version: str
+    timestamp: str
+    checks: list[CheckOut]
+
+
+class ModelOut(BaseModel):
+    """One release."""
+
+    version: str
+    created_at: str
+    stage: Literal["candidate", "production", "retired"]
+    metrics: dict[str, Any]
+
+
+class ModelsOut(BaseModel):
+    """All releases, oldest first, and the one that answers here."""
+
+    serving: str
+    production: str | None
+    models: list[ModelOut]
+
+
+class ProblemOut(BaseModel):
+    """An error as RFC 9457 describes it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[dict[str, str]] | None = Field(default=None, description="each wrong field and what is wrong with it")
