@@ -35,6 +35,7 @@ class MomentParams(Params):
     share: float = Field(0.12, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
     active: int = Field(1500, ge=0)  # moments just before an event of the person
     idle: int = Field(3000, ge=0)  # moments at any time, for people who come back within the horizon
+    idle_days: float = Field(1.0, ge=0)  # without an event for so long, a person is idle
     horizon_days: float = Field(120.0, gt=0)  # what a person plays within that time is a positive
     negatives: int = Field(120, ge=1)  # candidates kept for each moment beside the positives
     next_events: int = Field(5, ge=0)  # so many next plays of an active person count more than the rest

@@ -12,6 +12,8 @@ from nextreel.types import NextreelError
 
 app = typer.Typer(help="Make, check and fetch data sets.", no_args_is_help=True)
 
+REFUSED = 2  # exit code of `check` when something must be put right
+
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; made when it is not there.")]
 
 
@@ -41,7 +43,10 @@ def check(folder: Annotated[Path, typer.Argument(help="Folder with the data set.
     """
     from nextreel import data
 
-    out.print(data.check(folder))
+    report = data.check(folder)
+    out.print(str(report), markup=False)
+    if not report.ok:
+        raise typer.Exit(REFUSED)
 
 
 @app.command()
@@ -57,5 +62,5 @@ def fetch(
 
     if name != "ml-1m":
         raise NextreelError(f"Expected the name of a data set that can be fetched (ml-1m), got {name!r}.")
-    movielens.fetch(to)
-    out.print(f"Wrote {name} to {to}. Next: nextreel train --data {to}")
+    folder = movielens.fetch(to)
+    out.print(f"Wrote {name} to {folder}. Next: nextreel train --data {folder}")

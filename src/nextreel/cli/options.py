@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,10 +76,8 @@ def moment(text: str, clock: Callable[[], float] = time.time) -> Moments:
         return "last"
     if text == "now":
         return clock()
-    try:
+    if re.fullmatch(r"-?\d+(\.\d*)?", text):
         return float(text)
-    except ValueError:
-        pass  # not a number: the other form is tried below
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:

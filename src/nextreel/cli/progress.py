@@ -20,7 +20,7 @@ def bars(console: Console | None = None) -> Iterator[Progress]:
     if not console.is_terminal:
         yield _lines(console)
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Live(*columns, TimeElapsedColumn(), console=console) as live:
         yield _drawn(live)
 
@@ -37,7 +37,8 @@ def _drawn(live: Live) -> Progress:
             live.advance(task, n)
 
         yield advance
-        live.update(task, total=total or done or 1, completed=total or done or 1)
+        whole = done if total is None else total  # an unknown total is known now
+        live.update(task, total=whole, completed=whole)
 
     return progress
 

@@ -8,8 +8,11 @@ from typing import Any
 from nextreel.types import NextreelError
 
 
-def read(path: Path, columns: tuple[str, ...]) -> Any:
-    """The Arrow table in a `.parquet` or `.csv` file. Raises NextreelError when it lacks one of the columns."""
+def read(path: Path, columns: tuple[str, ...], text: tuple[str, ...] = ()) -> Any:
+    """The Arrow table in a `.parquet` or `.csv` file; of a CSV file the columns in `text` stay text ("007" is no 7).
+
+    Raises NextreelError when it lacks one of the columns.
+    """
     if not path.is_file():
         raise NextreelError(f"Expected a table at {path}, found no file. Hint: give a .parquet or .csv file.")
     if path.suffix == ".parquet":
@@ -19,7 +22,8 @@ def read(path: Path, columns: tuple[str, ...]) -> Any:
     elif path.suffix == ".csv":
         from pyarrow import csv
 
-        table = csv.read_csv(path)
+        kept = csv.ConvertOptions(column_types=dict.fromkeys(text, "string"))
+        table = csv.read_csv(path, convert_options=kept)
     else:
         raise NextreelError(f"Expected a .parquet or .csv file, got {path}.")
     missing = [name for name in columns if name not in table.column_names]
@@ -34,7 +38,7 @@ def read(path: Path, columns: tuple[str, ...]) -> Any:
 def read_ids(path: Path) -> list[str]:
     """User ids as text, in the file's order: the column user_id of a table, or one id a line of any other file."""
     if path.suffix in {".parquet", ".csv"}:
-        return [str(user_id) for user_id in read(path, ("user_id",)).column("user_id").to_pylist()]
+        return [str(user_id) for user_id in read(path, ("user_id",), text=("user_id",)).column("user_id").to_pylist()]
     if not path.is_file():
         raise NextreelError(f"Expected `all` or a file of user ids, found no file {path}.")
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -82,7 +82,8 @@ def assemble(tables: Tables, sources: Sequence[Source], warnings: Sequence[str] 
     video_ids = _distinct(shown)
     timed = "timestamp" in rows.columns
     catalogue = _catalogue(tables, video_ids, channels)
-    kind = _or_constant(rows, "kind", int(Kind.WATCH), np.int8)
+    told = rows["kind"].to_numpy() if "kind" in rows.columns else np.full(rows.height, Kind.WATCH)
+    kind = told.astype(np.int8)
     about_video = ~np.isin(kind, (Kind.SUBSCRIBE, Kind.BLOCK))
     video = codes(shown[1], video_ids) if len(shown[1]) else np.full(rows.height, UNKNOWN, np.int32)
     at = rows["timestamp"].to_numpy().astype(np.float64) if timed else np.arange(rows.height, dtype=np.float64)
@@ -92,8 +93,8 @@ def assemble(tables: Tables, sources: Sequence[Source], warnings: Sequence[str] 
         video=np.where(about_video, video, np.int32(UNKNOWN)).astype(np.int32),
         at=at,
         kind=kind,
-        value=_or_constant(rows, "value", np.nan, np.float32),
-        watch_seconds=_or_constant(rows, "watch_time", np.nan, np.float32),
+        value=_or_nan(rows, "value"),
+        watch_seconds=_or_nan(rows, "watch_time"),
     )
     if timed and bool((at[1:] < at[:-1]).any()):
         events = events.take(np.argsort(at, kind="stable"))
@@ -154,10 +155,10 @@ def as_array(ids: pl.Series) -> IdArray:
     return array
 
 
-def _or_constant(frame: pl.DataFrame, name: str, constant: float, dtype: type[np.generic]) -> NDArray[np.generic]:
+def _or_nan(frame: pl.DataFrame, name: str) -> FloatArray:
     if name not in frame.columns:
-        return np.full(frame.height, constant, dtype)
-    return frame[name].fill_null(constant).to_numpy().astype(dtype)
+        return np.full(frame.height, np.nan, np.float32)
+    return frame[name].fill_null(np.nan).to_numpy().astype(np.float32)
 
 
 def _profiles(users: pl.DataFrame | None, n: int) -> tuple[Profile, ...]:

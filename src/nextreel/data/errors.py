@@ -74,7 +74,9 @@ class Report:
     def lines(self) -> list[str]:
         """What `nextreel data check` prints."""
         lines = [
-            f"{file}: {n:,} rows, {self.counts[file]:,} problems" if file in self.counts else f"{file}: {n:,} rows, fine"
+            f"{file}: {n:,} rows, {self.counts[file]:,} problems"
+            if file in self.counts
+            else f"{file}: {n:,} rows, fine"
             for file, n in self.rows.items()
         ]
         lines += [f"{file}: {n:,} problems" for file, n in self.counts.items() if file not in self.rows]

@@ -163,11 +163,13 @@ def fetch(to: Path) -> Path:
     Raises `NextreelError` when the archive cannot be fetched or is not the published one.
     """
     try:
-        with urlopen(URL, timeout=30) as answer:  # noqa: S310  # a constant https address
+        with urlopen(URL, timeout=30) as answer:  # a constant https address
             archive = answer.read(_LONGEST)
     except (URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise NextreelError(f"Expected an answer from {URL}, got: {reason}. Hint: without a network, {_BY_HAND}") from error
+        raise NextreelError(
+            f"Expected an answer from {URL}, got: {reason}. Hint: without a network, {_BY_HAND}"
+        ) from error
     return unpack(archive, Path(to))
 
 

@@ -11,9 +11,11 @@ from nextreel.data.schemas import KIND_NAMES, CellType
 from nextreel.types import Kind
 
 _LATEST = 4_102_444_800.0  # 2100-01-01 UTC
+# day, hour, minute, second with fraction, zone
 _ISO = (
-    r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2}(?:\.\d{1,9})?))?\s*(Z|z|UTC|[+-]\d{2}:?\d{2})?)?$"
-)  # day, hour, minute, second with fraction, zone
+    r"^(\d{4}-\d{2}-\d{2})"
+    r"(?:[T ](\d{2}):(\d{2})(?::(\d{2}(?:\.\d{1,9})?))?\s*(Z|z|UTC|[+-]\d{2}:?\d{2})?)?$"
+)
 _RATINGS = {
     "all": 0, "g": 0, "tv-y": 0, "tv-g": 0, "u": 0, "everyone": 0,
     "tv-y7": 7, "pg": 8, "tv-pg": 8, "12": 12, "teen": 13, "pg-13": 13, "tv-14": 14,
@@ -157,9 +159,10 @@ def _iso(text: pl.Series) -> pl.Series:
     parts = parts.unnest("p")
     number = {name: pl.col(name).cast(pl.Float64, strict=False).fill_null(0.0) for name in ("h", "m", "s")}
     zone = pl.col("zone").str.replace(":", "", literal=True)
-    shift = zone.str.slice(1, 2).cast(pl.Float64, strict=False) * 3_600 + zone.str.slice(3, 2).cast(
-        pl.Float64, strict=False
-    ) * 60
+    shift = (
+        zone.str.slice(1, 2).cast(pl.Float64, strict=False) * 3_600
+        + zone.str.slice(3, 2).cast(pl.Float64, strict=False) * 60
+    )
     away = pl.when(zone.str.starts_with("-")).then(-shift).otherwise(shift).fill_null(0.0)
     right = (number["h"] <= 23) & (number["m"] <= 59) & (number["s"] < 61) & (shift.fill_null(0.0) <= 64_800)
     day = pl.col("day").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32).cast(pl.Float64) * 86_400.0
@@ -185,7 +188,8 @@ def _list(raw: pl.Series) -> Parsed:
     if isinstance(raw.dtype, pl.Array):
         raw = raw.cast(pl.List(raw.dtype.inner))
     if isinstance(raw.dtype, pl.List):
-        if raw.dtype.inner != pl.Null and pl.List(raw.dtype.inner).inner.is_nested():  # type: ignore[union-attr]  # a data type here, never its class
+        inner = raw.list.explode().dtype
+        if inner.is_nested() or inner in (pl.Binary, pl.Object):
             raise WrongType(str(raw.dtype))
         lists = raw.cast(pl.List(pl.String))
     elif _is_text(raw):

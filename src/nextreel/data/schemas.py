@@ -97,7 +97,12 @@ VIDEOS = Schema(
     "videos",
     (
         Column(
-            "video_id", "id", "the video", required=True, unique=True, aliases=("item_id", "videoId", "itemId", "movieId")
+            "video_id",
+            "id",
+            "the video",
+            required=True,
+            unique=True,
+            aliases=("item_id", "videoId", "itemId", "movieId"),
         ),
         Column("channel_id", "id", "who publishes it", aliases=("channelId",)),
         Column("title", "text", "what people read"),

@@ -70,13 +70,17 @@ def _csv(file: str, data: bytes, report: Report) -> tuple[pa.Table, RowNumbers]:
             file, "text in UTF-8", f"byte 0x{data[error.start]:02x} in line {line:,}", "save the file as UTF-8."
         ) from error
     if data.count(b'"') % 2:
-        raise DataError.of(file, "every quotation mark closed", "an odd number of them", 'write a " inside a cell as "".')
+        raise DataError.of(
+            file, "every quotation mark closed", "an odd number of them", 'write a " inside a cell as "".'
+        )
     skipped: list[int] = []
 
     def refuse(row: Any) -> str:
         number = int(row.number) - 1  # the header is the first row the parser counts
         skipped.append(number)
-        report.add(Problem(file, number, None, f"{row.expected_columns} cells", f"{row.actual_columns}: {row.text!r:.80}"))
+        report.add(
+            Problem(file, number, None, f"{row.expected_columns} cells", f"{row.actual_columns}: {row.text!r:.80}")
+        )
         return "skip"
 
     names = _header(file, data)

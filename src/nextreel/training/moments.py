@@ -51,8 +51,8 @@ class Future:
 def plan(events: Events, first: int, graded: FloatArray, params: MomentParams) -> Plan:
     """Sampled moments among the events from number `first` on: `active` and `idle` ones, sorted by position.
 
-    An active moment is that of a random positive event. An idle one is a person known before, at one of 16 times
-    spread over that part by rank, drawn among those who play something later within the horizon.
+    An active moment is that of a random positive event. An idle one is a person known before and silent for
+    `idle_days`, at one of 16 times spread over that part, drawn among those who play something later in the horizon.
     """
     rng = np.random.default_rng(params.seed)
     n = len(events)
@@ -62,7 +62,10 @@ def plan(events: Events, first: int, graded: FloatArray, params: MomentParams) -
     snapshots = np.unique(np.linspace(first, n, 16, endpoint=False).astype(np.int64))
     drawn_p, drawn_u = [], []
     for position in snapshots:
-        known = np.unique(events.user[:position])
+        last_at = np.full(len(events.user_ids), -np.inf)
+        last_at[events.user[:position]] = events.at[:position]  # in order of time: the newest stays
+        away = events.at[position] - last_at
+        known = np.flatnonzero(np.isfinite(away) & (away >= params.idle_days * DAY))
         later = positive[positive >= position]
         later = later[events.at[later] <= events.at[position] + params.horizon_days * DAY]
         back = np.intersect1d(known, events.user[later])
