@@ -32,29 +32,29 @@ class ConfigError(NextreelError):
 class MomentParams(Params):
     """Which moments the ranker learns from."""
 
-    share: float = Field(0.12, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
-    active: int = Field(1500, ge=0)  # moments just before an event of the person
-    idle: int = Field(3000, ge=0)  # moments at any time, for people who come back within the horizon
-    idle_days: float = Field(1.0, ge=0)  # without an event for so long, a person is idle
-    horizon_days: float = Field(120.0, gt=0)  # what a person plays within that time is a positive
-    negatives: int = Field(120, ge=1)  # candidates kept for each moment beside the positives
-    next_events: int = Field(5, ge=0)  # so many next plays of an active person count more than the rest
-    next_weight: float = Field(2.0, ge=1)  # this much more
-    holdout: float = Field(0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
+    share: float = Field(default=0.25, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
+    active: int = Field(default=500, ge=0)  # moments just before an event of the person
+    idle: int = Field(default=3000, ge=0)  # moments at any time, for people who come back within the horizon
+    idle_days: float = Field(default=1.0, ge=0)  # without an event for so long, a person is idle
+    horizon_days: float = Field(default=120.0, gt=0)  # what a person plays within that time is a positive
+    negatives: int = Field(default=80, ge=1)  # candidates kept for each moment beside the positives
+    next_events: int = Field(default=5, ge=0)  # so many next plays of an active person count more than the rest
+    next_weight: float = Field(default=2.0, ge=1)  # this much more
+    holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
     seed: int = 42
 
 
 class Quotas(Params):
     """How many eligible candidates each source may propose; 0 leaves a source out."""
 
-    two_tower: int = 200
-    als: int = 150
-    ease: int = 200
-    item_item: int = 100
-    popular_all: int = 100
-    popular_7d: int = 150
-    popular_1d: int = 50
-    trending: int = 100
+    two_tower: int = 250
+    als: int = 250
+    ease: int = 300
+    item_item: int = 150
+    popular_all: int = 200
+    popular_7d: int = 250
+    popular_1d: int = 100
+    trending: int = 200
 
 
 class Config(Params):
@@ -63,11 +63,11 @@ class Config(Params):
     relevance: Relevance = Relevance()
     two_tower: TwoTowerParams = TwoTowerParams()
     als: AlsParams = AlsParams()
-    ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=20_000)
+    ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000)
     item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=50)
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
-    ranker: CatBoostParams = CatBoostParams()
+    ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
     order: OrderParams = OrderParams()
 
 

@@ -109,6 +109,13 @@ class Recommender:
             value = _merged(moment.ranks)
         return self._slate(moment, objectives, value, trace, level)
 
+    def trending(self, request: Request) -> Slate:
+        """The slate of what everybody watches, through the same filters; k and the person are the request's."""
+        trace = Trace()
+        moment = self._last_rung(request, self.store.user(request.user_id), trace)
+        none = np.empty((len(moment), 0), np.float32)
+        return self._slate(moment, none, moment.scores[:, 0], trace, "trending")
+
     def gather(self, request: Request, rows: RowArray | None = None) -> Moment:
         """The moment of what the sources propose and the filters keep, or of the given rows as they are.
 
@@ -146,8 +153,7 @@ class Recommender:
             widen *= 4
         if len(kept) < request.k:
             kept = self._eligible(self._bare(request, user, np.arange(len(self.catalogue), dtype=np.int32)), Trace())
-            kept = kept[np.argsort(-self.fallback.score(request, user, kept), kind="stable")[: max(request.k, 1)]]
-            kept.sort()
+            kept = kept[np.argsort(-self.fallback.score(request, user, kept), kind="stable")[: request.k]]
         trace.candidates, trace.eligible = len(union), len(kept)
         with _timed(trace, "score"):
             scores = self._scores(request, user, kept, trace)

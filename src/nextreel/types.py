@@ -307,7 +307,8 @@ class Trace:
 class Retriever(Protocol):
     """Proposes from the whole catalogue, best first."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """At most n rows without repeats, best first, and their scores; may be empty."""
@@ -326,7 +327,10 @@ Orderer: TypeAlias = Callable[[Moment, FloatArray, int], Order]
 class Ranker(Protocol):
     """Scores candidates; it can drop none."""
 
-    objectives: tuple[str, ...]
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is predicted, one name per column of the scores."""
+        ...
 
     def score(self, matrix: Matrix) -> FloatArray:
         """(n, objectives), higher is better."""

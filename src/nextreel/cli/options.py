@@ -16,7 +16,7 @@ import typer
 from nextreel.types import NextreelError, UserId
 
 if TYPE_CHECKING:
-    from nextreel.assembly import System
+    from nextreel.system import System
 
 Moments: TypeAlias = float | Literal["end", "last"]
 
@@ -51,7 +51,7 @@ HOME = Path("var")
 @contextmanager
 def opened(home: Path, release: str | None = None) -> Iterator[System]:
     """The system that the home's promoted release makes, closed again at the end."""
-    from nextreel.assembly import open_system
+    from nextreel.system import open_system
 
     system = open_system(home, release)
     try:

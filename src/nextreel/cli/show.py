@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from nextreel.assembly import System
+    from nextreel.system import System
     from nextreel.types import Slate, UserState
 
 out = Console(highlight=False)

@@ -15,7 +15,6 @@ from nextreel.types import DAY, BoolArray, FloatArray, Kind, NextreelError, Time
 _SHOWN = 10  # videos of one session's list at most
 _STAY = 0.55  # how often the next session keeps the interest of the last
 _BUCKETS = 60  # stretches of time within which popularity stands still
-_MOST = 12  # times that more sessions are drawn before giving up
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,15 @@ def interact(rng: np.random.Generator, world: Behaviour, n: int) -> pl.DataFrame
     activity = np.exp(1.0 * rng.normal(size=len(world.joined)))  # few do much, many little
     popularity = _Popularity(rng, world)
     sessions = max(8, round(n / 9))
-    for _ in range(_MOST):
+    before = 0
+    while True:
         rows = _rows(rng, world, activity, popularity, sessions)
-        if len(rows["at"]) >= n:
+        found = len(rows["at"])
+        if found >= n:
             return _table(rng, _exactly(rng, rows, n))
-        sessions *= 2
+        if found < 1.02 * before:  # twice the sessions bring next to nothing new
+            break
+        before, sessions = found, 2 * sessions
     raise NextreelError(
         f"Expected enough users and videos for {n:,} interactions, got {len(world.joined):,} users and "
         f"{len(world.child):,} videos, who have seen nearly everything. Hint: ask for more users or videos."

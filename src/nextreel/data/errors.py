@@ -37,6 +37,7 @@ class Report:
     rows: dict[str, int] = field(default_factory=dict)  # file -> data rows read
     counts: dict[str, int] = field(default_factory=dict)  # file -> problems
     warnings: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)  # what to do about problems of whole files
     kept: list[Problem] = field(default_factory=list, repr=False)
 
     @property
@@ -60,6 +61,13 @@ class Report:
         self.counts[problem.file] = self.counts.get(problem.file, 0) + 1
         if sum(one.file == problem.file for one in self.kept) < 10 * SHOWN:
             self.kept.append(problem)
+
+    def merge(self, other: Report) -> None:
+        """Counts the problems of another report too."""
+        for file, n in other.counts.items():
+            self.counts[file] = self.counts.get(file, 0) + n
+        self.kept += other.kept
+        self.hints += other.hints
 
     def add_rows(self, file: str, column: str | None, bad: BoolArray, rows: RowNumbers, texts: Told) -> None:
         """Counts one problem for every row where `bad` is True; only the first ones are put into words."""
@@ -85,7 +93,7 @@ class Report:
         lines += [str(problem) for problem in shown]
         if self.total > len(shown):
             lines.append(f"… and {self.total - len(shown):,} more")
-        return lines
+        return lines + [f"Hint: {hint}" for hint in self.hints]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -134,15 +142,14 @@ class Told:
 class DataError(NextreelError):
     """A source was refused. `report` holds every file's counts and the first problems."""
 
-    def __init__(self, report: Report, hint: str = "") -> None:
+    def __init__(self, report: Report) -> None:
         self.report = report
         shown = report.problems
         many = "1 problem" if report.total == 1 else f"{report.total:,} problems"
         lines = [f"The data were refused: {many}.", *(f"  {problem}" for problem in shown)]
         if report.total > len(shown):
             lines.append(f"  … and {report.total - len(shown):,} more")
-        if hint:
-            lines.append(f"Hint: {hint}")
+        lines += [f"Hint: {hint}" for hint in report.hints]
         super().__init__("\n".join(lines))
 
     @property
@@ -153,6 +160,6 @@ class DataError(NextreelError):
     @classmethod
     def of(cls, file: str, expected: str, got: str, hint: str = "") -> DataError:
         """The error about one problem of a whole file or folder."""
-        report = Report()
+        report = Report(hints=[hint] if hint else [])
         report.add(Problem(file, None, None, expected, got))
-        return cls(report, hint)
+        return cls(report)

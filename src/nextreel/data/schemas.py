@@ -143,7 +143,7 @@ INTERACTIONS = Schema(
                aliases=("at", "time")),
         Column("value", "number", "a rating, or whatever the source measures", aliases=("rating",)),
         Column("watch_time", "number", "how long it was watched", low=0, unit="seconds", aliases=("watch_seconds",)),
-        Column("event_id", "id", "repeats of one id are one event sent twice"),
+        Column("event_id", "id", "names the event; not used"),
         Column("device", "text", "such as phone or tv"),
         Column("location", "text", "where"),
         Column("position", "number", "place in the list that was shown, 0 = first", low=0),

@@ -32,7 +32,7 @@ def load(path: Path) -> Dataset:
     tables = _tables(path, report, sources)
     report.raise_if_refused()
     if tables is None:
-        raise DataError.of(path.name, _WANTED, "nothing of the kind")
+        raise DataError.of(str(path), _WANTED, "nothing of the kind")
     return assemble(tables, sources, report.warnings)
 
 
@@ -44,8 +44,7 @@ def check(path: Path) -> Report:
         if tables is not None and report.ok:
             assemble(tables, [])
     except DataError as error:
-        for problem in error.problems:
-            report.add(problem)
+        report.merge(error.report)
     return report
 
 
@@ -59,8 +58,7 @@ def _tables(path: Path, report: Report, sources: list[Source]) -> Tables | None:
         try:
             raw = read(file, report, sources)
         except DataError as error:  # so that the other files are judged too
-            for problem in error.problems:
-                report.add(problem)
+            report.merge(error.report)
             continue
         frames[name] = clean(raw, SCHEMAS[name], report)
         if name == "interactions":
@@ -86,7 +84,7 @@ def _files(path: Path) -> dict[str, Path]:
     for name in SCHEMAS:
         there = [path / (name + suffix) for suffix in _SUFFIXES if (path / (name + suffix)).is_file()]
         if len(there) > 1:
-            raise DataError.of(path.name, f"one file of {name}", " and ".join(one.name for one in there))
+            raise DataError.of(str(path), f"one file of {name}", " and ".join(one.name for one in there))
         if there:
             found[name] = there[0]
     if "interactions" in found:
@@ -96,7 +94,7 @@ def _files(path: Path) -> dict[str, Path]:
     if len(single) == 1 and not found:
         return {"interactions": path / single[0]}
     listed = ", ".join(content[:10]) + (f" and {len(content) - 10:,} more" if len(content) > 10 else "")
-    raise DataError.of(path.name or str(path), _WANTED, f"a folder with {listed or 'nothing in it'}")
+    raise DataError.of(str(path), _WANTED, f"a folder with {listed or 'nothing in it'}")
 
 
 def _warn_of_strangers(tables: Tables, report: Report) -> None:

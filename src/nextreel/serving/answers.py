@@ -15,7 +15,7 @@ from nextreel.telemetry import observe_slate
 from nextreel.types import UNKNOWN, Catalogue, Request, Slate, UserId, VideoId
 
 if TYPE_CHECKING:
-    from nextreel.assembly import System
+    from nextreel.system import System
 
 DIGITS = 6  # of scores and milliseconds in answers
 

@@ -18,7 +18,7 @@ from nextreel.serving.security import guard
 from nextreel.settings import Settings
 
 if TYPE_CHECKING:
-    from nextreel.assembly import System
+    from nextreel.system import System
 
 
 def create_app(system: System, settings: Settings) -> FastAPI:

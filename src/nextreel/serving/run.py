@@ -79,7 +79,7 @@ def _run(host: str, port: int, workers: int, settings: Settings) -> None:
 
 def app_from_environment() -> FastAPI:
     """The app of the home and clock that `serve` wrote into the environment; one system per process."""
-    from nextreel.assembly import open_system  # noqa: PLC0415  the parent of several workers needs no model library
+    from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
 
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)

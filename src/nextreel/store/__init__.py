@@ -1,6 +1,7 @@
 """User state and video counters, advanced by events."""
 
 from nextreel.store.counters import Counters
+from nextreel.store.live import LiveStore, write_snapshot
 from nextreel.store.memory import MemoryStore
 
-__all__ = ["Counters", "MemoryStore"]
+__all__ = ["Counters", "LiveStore", "MemoryStore", "write_snapshot"]

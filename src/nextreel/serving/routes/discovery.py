@@ -14,7 +14,7 @@ from nextreel.serving.schemas import VideosOut
 from nextreel.types import Request
 
 if TYPE_CHECKING:
-    from nextreel.assembly import System
+    from nextreel.system import System
 
 
 def router(system: System) -> APIRouter:

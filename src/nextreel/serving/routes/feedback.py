@@ -15,7 +15,7 @@ from nextreel.telemetry import count_event
 from nextreel.types import Event, Kind
 
 if TYPE_CHECKING:
-    from nextreel.assembly import System
+    from nextreel.system import System
 
 
 def router(system: System) -> APIRouter:

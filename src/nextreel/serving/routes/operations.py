@@ -14,7 +14,7 @@ from nextreel.serving.schemas import HealthOut, ModelsOut
 from nextreel.telemetry import render_metrics
 
 if TYPE_CHECKING:
-    from nextreel.assembly import System
+    from nextreel.system import System
 
 WORST_LAST = ("healthy", "degraded", "unhealthy")
 

@@ -1,0 +1,105 @@
+"""Many lists at once, and scores of given pairs, from the same code that answers requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from nextreel.progress import Progress, silent
+from nextreel.types import FloatArray, NextreelError, Request, UserId, VideoId
+
+if TYPE_CHECKING:
+    from nextreel.system import System
+
+
+def top_n(
+    system: System,
+    users: Sequence[UserId] | None,
+    k: int,
+    at: float | Literal["end", "last"] = "end",
+    source: str | None = None,
+    progress: Progress = silent,
+) -> pa.Table:
+    """The k best videos of each user (None: everybody known): user_id, rank (from 1), video_id, score.
+
+    `at` is a time, `end` for just after the newest event known, or `last` for just after each user's own newest.
+    With `source` that retriever alone proposes and nothing is ranked. Sorted by user as given, then rank.
+    """
+    asked = system.store.users() if users is None else list(users)
+    recommender = system.recommender if source is None else system.alone(source)
+    ids: list[VideoId] = []
+    scores: list[FloatArray] = []
+    counts = np.zeros(len(asked), np.int64)
+    with progress("recommending", len(asked)) as advance:
+        for number, user_id in enumerate(asked):
+            slate = recommender.recommend(Request(user_id, moment(system, user_id, at), k))
+            ids.extend(slate.video_ids)
+            scores.append(slate.value)
+            counts[number] = len(slate.video_ids)
+            advance(1)
+    ranks = np.concatenate([np.arange(1, count + 1, dtype=np.int32) for count in counts]) if asked else []
+    return pa.table(
+        {
+            "user_id": pa.array(asked).take(pa.array(np.repeat(np.arange(len(asked)), counts))),
+            "rank": pa.array(ranks, pa.int32()),
+            "video_id": pa.array(ids),
+            "score": pa.array(np.concatenate(scores) if scores else [], pa.float32()),
+        }
+    )
+
+
+def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) -> pa.Table:
+    """The pairs with a column for each objective and the joined `value`, in their order.
+
+    A pair is judged by the state of now at its timestamp. Raises `NextreelError` for a video the release does not
+    know, or a release without a ranker.
+    """
+    recommender = system.recommender
+    ranker = recommender.ranker
+    if ranker is None:
+        raise NextreelError(f"Expected a release with a ranker, got {system.release} without one.")
+    users, videos = pairs["user_id"].to_pylist(), pairs["video_id"].to_pylist()
+    rows = system.catalogue.rows([system.resolve_video(str(video)) for video in videos])
+    if (rows < 0).any():
+        first = int(np.argmax(rows < 0))
+        raise NextreelError(
+            f"Expected videos of release {system.release}, got {videos[first]!r} in row {first + 1} "
+            f"({int((rows < 0).sum())} such rows)."
+        )
+    objectives = np.empty((len(rows), len(ranker.objectives)), np.float32)
+    value = np.empty(len(rows), np.float32)
+    groups: dict[tuple[object, float], list[int]] = {}
+    for number, key in enumerate(zip(users, _seconds(pairs), strict=True)):
+        groups.setdefault(key, []).append(number)
+    with progress("scoring", len(rows)) as advance:
+        for (user, at), numbers in groups.items():
+            request = Request(system.resolve_user(str(user)), at, k=1)
+            moment_of_pairs = recommender.gather(request, rows[numbers])
+            objectives[numbers] = ranker.score(recommender.matrix(moment_of_pairs))
+            value[numbers] = recommender.value(objectives[numbers])
+            advance(len(numbers))
+    scored = pairs.select(["user_id", "video_id", "timestamp"])
+    for column, name in enumerate(ranker.objectives):
+        scored = scored.append_column(name, pa.array(objectives[:, column]))
+    return scored.append_column("value", pa.array(value))
+
+
+def moment(system: System, user_id: UserId, at: float | Literal["end", "last"]) -> float:
+    """The time in seconds that `at` means for one person; without an event of their own, `last` is the end."""
+    if at == "end":
+        return system.data_end
+    if at == "last":
+        last = system.store.user(user_id).last_at
+        return system.data_end if math.isnan(last) else last + 1.0
+    return at
+
+
+def _seconds(pairs: pa.Table) -> list[float]:
+    column = pairs["timestamp"]
+    if pa.types.is_timestamp(column.type):
+        return [one / 1e6 for one in column.cast(pa.timestamp("us")).cast(pa.int64()).to_pylist()]
+    return [float(one) for one in column.to_pylist()]

@@ -1,0 +1,63 @@
+"""A person's state as bytes: one version byte, then MessagePack of the profile and the history's columns."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from nextreel.types import History, NextreelError, Profile, UserId, UserState
+
+_VERSION = b"\x01"
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    profile: tuple[str | None, str | None, float | None, str | None, float | None]
+    rows: bytes  # int32
+    at: bytes  # float64
+    kinds: bytes  # int8
+    weights: bytes  # float32
+    version: int
+    offset: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Stored)
+
+
+def key_of(user_id: UserId) -> str:
+    """The key of a person's state; 7 and "7" are two people."""
+    return f"user/{'i' if isinstance(user_id, int) else 's'}/{user_id}"
+
+
+def encode(state: UserState) -> bytes:
+    """The state's bytes, without the id, which is the key."""
+    history, profile = state.history, state.profile
+    return _VERSION + _encoder.encode(
+        _Stored(
+            (profile.country, profile.language, profile.age, profile.gender, profile.created_at),
+            history.rows.tobytes(),
+            history.at.tobytes(),
+            history.kinds.tobytes(),
+            history.weights.tobytes(),
+            state.version,
+            state.offset,
+        )
+    )
+
+
+def decode(user_id: UserId, body: bytes) -> UserState:
+    """The state that `encode` wrote. Raises `NextreelError` for bytes of another version."""
+    if body[:1] != _VERSION:
+        raise NextreelError(
+            f"Expected the state of user {user_id!r} to start with version byte {_VERSION.hex()}, got "
+            f"{body[:1].hex() or 'nothing'}. Hint: train a release with this version of nextreel."
+        )
+    stored = _decoder.decode(body[1:])
+    history = History(capacity=max(8, len(stored.rows) // 4 + 8))  # room for a few live events
+    history.extend(
+        np.frombuffer(stored.rows, np.int32),
+        np.frombuffer(stored.at, np.float64),
+        np.frombuffer(stored.kinds, np.int8),
+        np.frombuffer(stored.weights, np.float32),
+    )
+    return UserState(user_id, Profile(*stored.profile), history, stored.version, stored.offset, known=True)

@@ -1,0 +1,180 @@
+"""A running system: one release, the state beside it, and the log that moves the state on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+
+from nextreel import catalogue as catalogue_file
+from nextreel.assembly import Config, Models, build, load_ranker
+from nextreel.backends import ClosableEventLog, open_log
+from nextreel.pipeline import Recommender, Source
+from nextreel.registry import Registry
+from nextreel.store import LiveStore
+from nextreel.types import Catalogue, Event, IdArray, NextreelError, Request, Slate, UserId, VideoId
+
+FOLLOW_EVERY = 0.1  # seconds between looks at the log for what other processes wrote
+CATALOGUE, CONFIG = "catalogue.arrow", "config.json"
+
+
+class System:
+    """Everything that a door needs; safe between threads."""
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        store: LiveStore,
+        log: ClosableEventLog,
+        registry: Registry,
+        models: Models,
+        metrics: dict[str, Any],
+        clock: Callable[[], float],
+    ) -> None:
+        self.recommender = recommender
+        self.store = store
+        self.registry = registry
+        self.catalogue: Catalogue = recommender.catalogue
+        self.release: str = recommender.release
+        self.release_metrics = metrics
+        self.now = clock
+        self._models = models
+        self._log = log
+        self._followed = -np.inf
+        self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
+        self.store.follow()
+
+    @property
+    def data_end(self) -> float:
+        """One second after the newest event known."""
+        return self.store.newest_at + 1.0
+
+    def recommend(self, request: Request) -> Slate:
+        """The slate for the request, from the state of now."""
+        self._follow()
+        return self.recommender.recommend(request)
+
+    def trending(self, request: Request) -> list[tuple[VideoId, float]]:
+        """At most k eligible videos that everybody watches now, best first, and their share of all plays."""
+        self._follow()
+        slate = self.recommender.trending(request)
+        return list(zip(slate.video_ids, slate.value.tolist(), strict=True))
+
+    def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
+        """At most k available videos most like this one, best first, with their likeness.
+
+        Those that the same people watched; where these are too few, as for a new video, those whose vectors are
+        nearest. Raises `NextreelError` for an id that is not in the catalogue.
+        """
+        row = self.catalogue.row_of.get(video_id)
+        if row is None:
+            raise NextreelError(f"No video {video_id!r} in release {self.release}.")
+        found: dict[int, float] = {}
+        for model in (self._models.item_item, self._models.two_tower):
+            if model is None or len(found) >= k:
+                continue
+            rows, scores = model.similar(row, 2 * k + 10)
+            for other, score in zip(rows.tolist(), scores.tolist(), strict=True):
+                if self.catalogue.available[other] and other != row:
+                    found.setdefault(other, score)
+        ids = self.catalogue.video_ids
+        return [(_plain(ids, other), score) for other, score in list(found.items())[:k]]
+
+    def feedback(self, events: Sequence[Event]) -> list[int]:
+        """Offset of each event; they are durable, and the next answer of this process knows them."""
+        offsets = self._log.append(events)
+        self.store.follow()
+        return offsets
+
+    def _follow(self) -> None:
+        now = time.monotonic()
+        if now - self._followed > FOLLOW_EVERY:
+            self._followed = now
+            self.store.follow()
+
+    def alone(self, source: str) -> Recommender:
+        """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""
+        chosen = [one for one in self.recommender.sources if one.retriever.name == source]
+        if not chosen:
+            names = ", ".join(one.retriever.name for one in self.recommender.sources)
+            raise NextreelError(f"No source '{source}' in release {self.release}. Hint: one of {names}.")
+        return replace(
+            self.recommender, sources=[Source(chosen[0].retriever, chosen[0].quota)], ranker=None, orderers=()
+        )
+
+    def resolve_user(self, text: str) -> UserId:
+        """The id as the data have it: an integer where theirs are and the text is one."""
+        return _integer(text) if self._integer_users else text
+
+    def resolve_video(self, text: str) -> VideoId:
+        """The id as the catalogue has it: an integer where its ids are and the text is one."""
+        return _integer(text) if self.catalogue.video_ids.dtype.kind == "i" else text
+
+    def health(self) -> list[tuple[str, str, float]]:
+        """Name, status (healthy, degraded, unhealthy) and milliseconds of each part."""
+        checks: list[tuple[str, Callable[[], object]]] = [
+            ("state", lambda: self.store.user(0)),
+            ("event_log", lambda: self._log.read(2**62, 1)),
+            ("pipeline", lambda: self.recommender.recommend(Request(None, self.data_end, k=1))),
+        ]
+        return [(name, *_checked(check)) for name, check in checks]
+
+    def close(self) -> None:
+        """Lets go of the state and the log."""
+        self.store.close()
+        self._log.close()
+
+
+def open_system(home: Path, release: str | None = None, *, clock: Literal["wall", "end"] = "wall") -> System:
+    """The system of the release in production, or of the given one. Verifies every checksum first.
+
+    `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
+    """
+    registry = Registry(home / "releases")
+    release = release or registry.production()
+    if release is None:
+        raise NextreelError(f"No release in production in {home}. Hint: nextreel train --data DIR --home {home}")
+    folder = registry.open(release)
+    about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = Config.model_validate(about["config"])
+    catalogue = catalogue_file.load(folder / CATALOGUE)
+    log = open_log(f"sqlite://{home / 'log.db'}")
+    store = LiveStore(state_folder(home, release), catalogue, config.relevance, log)
+    models = Models.load(folder)
+    recommender = build(
+        config, catalogue, store, models, load_ranker(folder), timed=about["timed"], release=release
+    )
+    started = time.time()
+    offset = store.newest_at + 1.0 - started
+    now = time.time if clock == "wall" else lambda: time.time() + offset
+    return System(recommender, store, log, registry, models, registry.show(release).get("metrics", {}), now)
+
+
+def state_folder(home: Path, release: str) -> Path:
+    """Where the state of a release lives."""
+    return home / "state" / release
+
+
+def _plain(ids: IdArray, row: int) -> VideoId:
+    one = ids[row]
+    plain: VideoId = one.item() if isinstance(one, np.generic) else one
+    return plain
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() and str(int(text)) == text else text
+
+
+def _checked(check: Callable[[], object]) -> tuple[str, float]:
+    started = perf_counter()
+    try:
+        check()
+    except Exception:  # whatever is broken, the answer is that it is
+        return "unhealthy", (perf_counter() - started) * 1000
+    return "healthy", (perf_counter() - started) * 1000
