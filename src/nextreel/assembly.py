@@ -21,6 +21,7 @@ from nextreel.retrieval.als import AlsParams
 from nextreel.retrieval.item_item import ItemItemParams
 from nextreel.retrieval.popular import Popular
 from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.retrieval.two_tower import retriever
 from nextreel.retrieval.two_tower.retriever import TwoTower
 from nextreel.types import Catalogue, NextreelError, Ranker, Retriever
 
@@ -106,7 +107,7 @@ class Models:
     def load(cls, folder: Path) -> Models:
         """The models that `save` wrote."""
         return cls(
-            two_tower=TwoTower.load(folder / "two_tower") if (folder / "two_tower").is_dir() else None,
+            two_tower=retriever.load(folder / "two_tower") if (folder / "two_tower").is_dir() else None,
             als=als.load(folder / "als") if (folder / "als").is_dir() else None,
             ease=item_item.load(folder / "ease") if (folder / "ease").is_dir() else None,
             item_item=item_item.load(folder / "item_item") if (folder / "item_item").is_dir() else None,

@@ -34,7 +34,7 @@ def batch(
         chosen = None if asked is None else [known_user(system, user_id) for user_id in asked]
         table = top_n(system, chosen, k, when, source, progress)
     tables.write(table, out)
-    show.out.print(f"Wrote {table.num_rows:,} rows to {out}")
+    show.out.print(f"Wrote {table.num_rows:,} rows to {out}", soft_wrap=True)
 
 
 def score(
@@ -49,4 +49,4 @@ def score(
     with opened(home) as system, bars() as progress:
         table = score_pairs(system, asked, progress)
     tables.write(table, out)
-    show.out.print(f"Wrote {table.num_rows:,} rows to {out}")
+    show.out.print(f"Wrote {table.num_rows:,} rows to {out}", soft_wrap=True)

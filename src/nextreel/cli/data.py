@@ -32,7 +32,9 @@ def synth(
     from nextreel.data import synthetic
 
     synthetic.write(out_dir, users, videos, interactions, seed)
-    out.print(f"Wrote {users:,} users, {videos:,} videos and {interactions:,} interactions to {out_dir}")
+    out.print(
+        f"Wrote {users:,} users, {videos:,} videos and {interactions:,} interactions to {out_dir}", soft_wrap=True
+    )
 
 
 @app.command()
@@ -44,7 +46,7 @@ def check(folder: Annotated[Path, typer.Argument(help="Folder with the data set.
     from nextreel import data
 
     report = data.check(folder)
-    out.print(str(report), markup=False)
+    out.print(str(report), markup=False, soft_wrap=True)
     if not report.ok:
         raise typer.Exit(REFUSED)
 
@@ -63,4 +65,4 @@ def fetch(
     if name != "ml-1m":
         raise NextreelError(f"Expected the name of a data set that can be fetched (ml-1m), got {name!r}.")
     folder = movielens.fetch(to)
-    out.print(f"Wrote {name} to {folder}. Next: nextreel train --data {folder}")
+    out.print(f"Wrote {name} to {folder}. Next: nextreel train --data {folder}", soft_wrap=True)

@@ -39,4 +39,4 @@ def evaluate(
         results = evaluation.frozen(load(data), settings, progress)
     show.out.print(results.table())
     if json_file:
-        show.out.print(f"Wrote {' and '.join(map(str, evaluation.write(results, json_file)))}")
+        show.out.print(f"Wrote {' and '.join(map(str, evaluation.write(results, json_file)))}", soft_wrap=True)

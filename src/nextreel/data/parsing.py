@@ -85,7 +85,7 @@ def _id(raw: pl.Series) -> Parsed:
 def _words(raw: pl.Series) -> Parsed:
     if raw.dtype == pl.Null:
         return _nulls(raw, pl.String)
-    if raw.dtype.is_nested() or raw.dtype in (pl.Binary, pl.Object):
+    if raw.dtype.is_nested() or isinstance(raw.dtype, pl.Binary | pl.Object | pl.Duration):
         raise WrongType(str(raw.dtype))
     text = _text(raw)
     return _known(text, text)
@@ -189,7 +189,7 @@ def _list(raw: pl.Series) -> Parsed:
         raw = raw.cast(pl.List(raw.dtype.inner))
     if isinstance(raw.dtype, pl.List):
         inner = raw.list.explode().dtype
-        if inner.is_nested() or inner in (pl.Binary, pl.Object):
+        if inner.is_nested() or isinstance(inner, pl.Binary | pl.Object | pl.Duration):
             raise WrongType(str(raw.dtype))
         lists = raw.cast(pl.List(pl.String))
     elif _is_text(raw):

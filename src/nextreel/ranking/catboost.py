@@ -133,7 +133,7 @@ def fit(train: Rows, valid: Rows, params: CatBoostParams, progress: Progress = s
     )
     with progress("fitting the ranker", None):
         model.fit(_pool(train), eval_set=_pool(valid))
-    ndcg = model.eval_metrics(_pool(valid), ["NDCG:top=10;type=Base"], ntree_start=model.tree_count_ - 1)
+    ndcg = model.eval_metrics(_pool(valid), ["NDCG:top=10;type=Base"], eval_period=model.tree_count_)
     metrics = {"ndcg_at_10_of_candidates": float(next(iter(ndcg.values()))[-1]), "trees": float(model.tree_count_)}
     return CatBoostRanker(model, train.names, metrics)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from nextreel.retrieval import als, item_item
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training.moments import examples
-from nextreel.types import Catalogue, Events, FloatArray, NextreelError
+from nextreel.types import Catalogue, Events, FloatArray, NextreelError, Profile
 
 if TYPE_CHECKING:
     from nextreel.data import Dataset
@@ -55,7 +56,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
         raise NextreelError(f"Expected at least two interactions to train on, got {len(events)}.")
     seconds: dict[str, float] = {}
     started = perf_counter()
-    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, progress)
+    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, progress, profiles=dataset.profiles)
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
@@ -71,7 +72,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds["ranker"] = perf_counter() - started
 
     started = perf_counter()
-    final = fit_models(events, graded, catalogue, config, progress, warm=models.two_tower)
+    final = fit_models(events, graded, catalogue, config, progress, models.two_tower, dataset.profiles)
     seconds["refit"] = perf_counter() - started
     metrics = {f"ranker_{name}": value for name, value in ranker.metrics.items()}
     if models.two_tower is not None:
@@ -97,15 +98,19 @@ def fit_models(
     config: Config,
     progress: Progress = silent,
     warm: TwoTower | None = None,
+    profiles: Sequence[Profile] | None = None,
 ) -> Models:
-    """The retrievers fitted on these events alone; the towers go on from `warm` where it is given."""
-    from nextreel.retrieval import two_tower  # noqa: PLC0415  torch: training only
+    """The retrievers fitted on these events alone; the towers go on from `warm` where it is given.
+
+    `profiles` goes with `events.user_ids`.
+    """
+    from nextreel.retrieval.two_tower import fitting  # noqa: PLC0415  imports torch
 
     columns = (events.user, events.video, graded, len(events.user_ids), len(catalogue))
     quotas = config.quotas
     towers = closed_form = neighbours = factors = None
     if quotas.two_tower > 0:
-        towers = two_tower.fit(events, graded, catalogue, config.two_tower, progress, warm)
+        towers = fitting.fit(events, graded, catalogue, config.two_tower, progress, warm, profiles)
     if quotas.als > 0:
         factors = als.fit(*columns, config.als, progress)
     if quotas.ease > 0:
