@@ -20,8 +20,8 @@ from nextreel.retrieval import als, item_item
 from nextreel.retrieval.als import AlsParams
 from nextreel.retrieval.item_item import ItemItemParams
 from nextreel.retrieval.popular import Popular
-from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower import retriever
+from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.retriever import TwoTower
 from nextreel.types import Catalogue, NextreelError, Ranker, Retriever
 

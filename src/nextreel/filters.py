@@ -41,8 +41,7 @@ def in_categories(moment: Moment) -> BoolArray:
     if not wanted:
         return np.ones(len(moment), np.bool_)
     columns = [code for code, name in enumerate(moment.catalogue.category_names) if name in wanted]
-    kept: BoolArray = moment.catalogue.categories[moment.rows][:, columns].any(axis=1)
-    return kept
+    return np.asarray(moment.catalogue.categories[moment.rows][:, columns].any(axis=1), np.bool_)
 
 
 def in_languages(moment: Moment) -> BoolArray:

@@ -17,7 +17,7 @@ class OrderParams(Params):
     freshness_half_life: float = 14.0  # days after which half of that is left
 
 
-def by_value(moment: Moment, value: FloatArray, k: int) -> Order:  # noqa: ARG001
+def by_value(moment: Moment, value: FloatArray, k: int) -> Order:
     """The k positions of highest value, best first; ties as they came."""
     positions = np.argsort(-value, kind="stable")[:k]
     return Order(positions, np.ones(len(positions), np.float32))
@@ -52,7 +52,7 @@ def diverse(params: OrderParams) -> Orderer:
         k = min(k, len(pool))
         categories = moment.catalogue.categories[moment.rows[pool]]
         length = np.linalg.norm(categories, axis=1, keepdims=True)
-        categories = categories / np.where(length > 0, length, 1)
+        categories = np.asarray(categories / np.where(length > 0, length, 1), np.float32)
         gain = (1 - params.diversity) * _standardised(value[pool])
         placed = np.zeros(categories.shape[1], np.float32)
         chosen = np.empty(k, np.intp)

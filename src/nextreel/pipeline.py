@@ -46,8 +46,13 @@ class Store(Protocol):
     """What the pipeline reads: one state and the counters."""
 
     @property
-    def counters(self) -> Counters: ...
-    def user(self, user_id: UserId | None) -> UserState: ...
+    def counters(self) -> Counters:
+        """The counters of every video."""
+        ...
+
+    def user(self, user_id: UserId | None) -> UserState:
+        """The person's state now, not to be changed; an empty one for a person never heard of."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,9 +147,7 @@ def open_system(home: Path, release: str | None = None, *, clock: Literal["wall"
     log = open_log(f"sqlite://{home / 'log.db'}")
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, log)
     models = Models.load(folder)
-    recommender = build(
-        config, catalogue, store, models, load_ranker(folder), timed=about["timed"], release=release
-    )
+    recommender = build(config, catalogue, store, models, load_ranker(folder), timed=about["timed"], release=release)
     started = time.time()
     offset = store.newest_at + 1.0 - started
     now = time.time if clock == "wall" else lambda: time.time() + offset

@@ -175,14 +175,17 @@ class History:
 
     @property
     def rows(self) -> RowArray:
+        """Catalogue row of each event."""
         return self._row[: self._n]
 
     @property
     def at(self) -> TimeArray:
+        """Time of each event."""
         return self._at[: self._n]
 
     @property
     def kinds(self) -> NDArray[np.int8]:
+        """Kind of each event."""
         return self._kind[: self._n]
 
     @property
@@ -308,7 +311,9 @@ class Retriever(Protocol):
     """Proposes from the whole catalogue, best first."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Names the source in features, quotas and traces."""
+        ...
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """At most n rows without repeats, best first, and their scores; may be empty."""
@@ -375,9 +380,17 @@ class EventLog(Protocol):
 class Blobs(Protocol):
     """Files under slash-separated keys."""
 
-    def put(self, key: str, source: Path) -> None: ...
-    def get(self, key: str, target: Path) -> Path: ...
-    def keys(self, prefix: str) -> list[str]: ...
+    def put(self, key: str, source: Path) -> None:
+        """Keeps a copy of the file under the key."""
+        ...
+
+    def get(self, key: str, target: Path) -> Path:
+        """The target, now holding what is kept under the key."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted."""
+        ...
 
 
 @runtime_checkable

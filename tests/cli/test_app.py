@@ -59,9 +59,14 @@ def system() -> Any:
         state.history.append(0, 3 * DAY, 2, 1.0)
         return state
 
-    store = SimpleNamespace(knows=lambda user_id: user_id == 7, user=user)
+    store = SimpleNamespace(user=user)
     return SimpleNamespace(
-        catalogue=catalogue, store=store, recommender=SimpleNamespace(recommend=answer), data_end=5 * DAY, release="r1"
+        resolve_user=lambda text: int(text) if text == "7" else text,
+        catalogue=catalogue,
+        store=store,
+        recommender=SimpleNamespace(recommend=answer),
+        data_end=5 * DAY,
+        release="r1",
     )
 
 
@@ -123,7 +128,7 @@ def test_a_persons_list_is_a_table_with_sources_and_reasons() -> None:
 @pytest.mark.usefixtures("_opened")
 def test_a_persons_list_as_json_has_the_id_and_time_that_were_asked() -> None:
     answer = json.loads(runner.invoke(door.app, ["recommend", "7", "--json", "--at", "last"]).stdout)
-    assert (answer["user_id"], answer["at"], answer["release"]) == (7, 3 * DAY, "r1")
+    assert (answer["user_id"], answer["at"], answer["release"]) == (7, 3 * DAY + 1, "r1")  # just after the last event
     assert [one["video_id"] for one in answer["recommendations"]] == ["b", "a"]
     assert [one["category"] for one in answer["recommendations"]] == ["", "Food"]
 

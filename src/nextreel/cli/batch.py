@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nextreel.cli import show, tables
-from nextreel.cli.options import HOME, At, Home, Source, known_user, moment, opened
+from nextreel.cli.options import HOME, At, Home, Source, moment, opened
 from nextreel.cli.progress import bars
 
 Out = Annotated[Path, typer.Option("--out", help="File to write: .parquet or .csv.")]
@@ -31,7 +31,7 @@ def batch(
     when = moment(at)
     asked = None if users == "all" else tables.read_ids(Path(users))
     with opened(home) as system, bars() as progress:
-        chosen = None if asked is None else [known_user(system, user_id) for user_id in asked]
+        chosen = None if asked is None else [system.resolve_user(user_id) for user_id in asked]
         table = top_n(system, chosen, k, when, source, progress)
     tables.write(table, out)
     show.out.print(f"Wrote {table.num_rows:,} rows to {out}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from nextreel.types import NextreelError, UserId
+from nextreel.types import NextreelError
 
 if TYPE_CHECKING:
     from nextreel.system import System
@@ -86,22 +85,3 @@ def moment(text: str, clock: Callable[[], float] = time.time) -> Moments:
             "Hint: write seconds since 1970 or an ISO 8601 time such as 2026-01-31T18:00:00."
         ) from error
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-
-
-def seconds_at(system: System, user_id: UserId, at: Moments) -> float:
-    """The time `at` means for one person; without an event of their own, `last` is the end of the data."""
-    if at == "last":
-        last = system.store.user(user_id).last_at
-        return system.data_end if math.isnan(last) else last
-    return system.data_end if at == "end" else at
-
-
-def known_user(system: System, text: str) -> UserId:
-    """The id that the text stands for: the form, text or integer, under which the store knows the person.
-
-    An id that nobody has comes back in the form that the text looks like; its list is the one of a newcomer.
-    """
-    forms: list[UserId] = [text]
-    if text.lstrip("-").isdecimal() and str(int(text)) == text:  # "007" is text
-        forms.insert(0, int(text))
-    return next((form for form in forms if system.store.knows(form)), forms[0])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nextreel.cli import show
-from nextreel.cli.options import HOME, At, Home, known_user, moment, opened, seconds_at
+from nextreel.cli.options import HOME, At, Home, moment, opened
 from nextreel.types import Request
 
 
@@ -20,10 +20,12 @@ def recommend(
     home: Home = HOME,
 ) -> None:
     """Recommend videos to one person, each with its source and the reason."""
+    from nextreel.serving import batch
+
     when = moment(at)
     with opened(home) as system:
-        user_id = known_user(system, user)
-        answer = system.recommender.recommend(Request(user_id, seconds_at(system, user_id, when), k))
+        user_id = system.resolve_user(user)
+        answer = system.recommender.recommend(Request(user_id, batch.moment(system, user_id, when), k))
         if as_json:
             typer.echo(json.dumps(show.slate_json(system, answer), indent=2))
         else:

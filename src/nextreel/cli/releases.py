@@ -29,7 +29,7 @@ def _registry(home: Path) -> Registry:
 def list_releases(home: Home = HOME) -> None:
     """List the published releases with their stage and metrics."""
     found = [
-        {"release": r.id, "created": show.day(r.created_at), "stage": r.stage, **r.metrics}
+        {"release": r.id, "created": show.day(r.created_at), "stage": r.stage, "metrics": show.metrics(r.metrics)}
         for r in _registry(home).list()
     ]
     show.out.print(show.rows("Releases", found) if found else f"No release in {home}. Next: nextreel train --data DIR")

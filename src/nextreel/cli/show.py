@@ -23,10 +23,22 @@ def rows(title: str, lines: Iterable[Mapping[str, Any]]) -> Table:
     lines = list(lines)
     table = Table(title=title, title_justify="left")
     for name, value in (lines[0] if lines else {}).items():
-        table.add_column(escape(name), justify="right" if isinstance(value, int | float) else "left")
+        right = isinstance(value, int | float)
+        table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
     for line in lines:
         table.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in line.values()))
     return table
+
+
+def metrics(found: Mapping[str, Any]) -> str:
+    """The metrics in one line, numbers with four significant digits; the manifest has them whole.
+
+    >>> metrics({"recall@10": 0.123456, "users": 40})
+    'recall@10 0.1235, users 40'
+    """
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in found.items()
+    )
 
 
 def day(at: float) -> str:

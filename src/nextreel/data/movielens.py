@@ -20,18 +20,19 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from nextreel.data.dataset import Tables
-from nextreel.data.errors import DataError, Problem, Report, RowNumbers, Told
+from nextreel.data.errors import DataError, Problem, Report
 from nextreel.data.versions import Source
 from nextreel.types import Kind, NextreelError
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
 MD5 = "c4d9eecfca2ab87c1945afe126590906"  # as GroupLens publishes it beside the archive
 FILES = ("ratings.dat", "movies.dat", "users.dat", "README")
-_YEAR = re.compile(r"\((\d{4})\)\s*$")
+_YEAR = re.compile(r"\(([12][0-9]{3})\)\s*$")
 _BY_HAND = (
     "download ml-1m.zip from grouplens.org/datasets/movielens/1m with a browser, unpack it, and pass the folder that "
     "holds ratings.dat."
 )
+_LATEST = 4_102_444_800  # 2100-01-01 UTC
 _LONGEST = 1 << 26  # bytes; the archive has 5.9 MB, its largest file 24.6 MB
 
 
@@ -59,49 +60,41 @@ def _bytes(path: Path, sources: list[Source]) -> bytes:
 
 def _ratings(data: bytes, report: Report) -> pl.DataFrame:
     file, names = "ratings.dat", ["user_id", "video_id", "value", "timestamp"]
-    text = data.replace(b"::", b"\t")
-    skipped: list[int] = []
-
-    def refuse(row: pa_csv.InvalidRow) -> str:
-        skipped.append(int(row.number))
-        report.add(Problem(file, row.number, None, "4 cells divided by ::", f"{row.actual_columns}"))
-        return "skip"
-
-    def table(dtype: pa.DataType) -> pa.Table:
-        skipped.clear()
-        return pa_csv.read_csv(
-            pa.BufferReader(text),
-            read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 24),
-            parse_options=pa_csv.ParseOptions(delimiter="\t", quote_char=False, invalid_row_handler=refuse),
-            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, dtype), check_utf8=False),
-        )
-
     try:
-        frame = pl.from_arrow(table(pa.int64()))
-    except pa.ArrowInvalid:
-        report.counts.pop(file, None)
-        report.kept = [problem for problem in report.kept if problem.file != file]
-        frame = _judged(table(pa.large_binary()), file, report, skipped)
-    if not isinstance(frame, pl.DataFrame) or frame.height == 0:
-        raise DataError.of(file, "at least one rating", "no rows")
-    report.rows[file] = frame.height + len(skipped)
-    for name, low, high in (("value", 1, 5), ("timestamp", 0, 4_102_444_800)):
-        bad = ~frame[name].is_between(low, high).fill_null(value=True).to_numpy().astype(np.bool_)
-        told = Told(f"a whole number from {low} to {high}", frame[name])
-        report.add_rows(file, name, bad, RowNumbers(tuple(skipped)), told)
+        table = pa_csv.read_csv(
+            pa.BufferReader(data.replace(b"::", b"\t")),
+            read_options=pa_csv.ReadOptions(column_names=names),
+            parse_options=pa_csv.ParseOptions(delimiter="\t", quote_char=False),
+            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.int64()), null_values=[]),
+        )
+    except pa.ArrowInvalid:  # something is wrong: read line by line to say what
+        lines = _lines(data, file, len(names), report)
+        numbers = [row for row, _ in lines]
+        frame = pl.DataFrame(
+            {name: _integers([cells[at] for _, cells in lines]) for at, name in enumerate(names)}, strict=False
+        )
+    else:
+        numbers = []
+        frame = pl.DataFrame({name: pl.Series(name, table[name].to_numpy()) for name in names})
+        report.rows[file] = frame.height
+    if frame.height == 0 and report.ok:
+        report.add(Problem(file, None, None, "at least one rating", "no rows"))
+    for name, low, high in (
+        ("user_id", 0, 1 << 62),
+        ("video_id", 0, 1 << 62),
+        ("value", 1, 5),
+        ("timestamp", 0, _LATEST),
+    ):
+        bad = np.flatnonzero(~frame[name].is_between(low, high).fill_null(value=False).to_numpy().astype(np.bool_))
+        for at in bad.tolist():
+            row = numbers[at] if numbers else at + 1
+            report.add(Problem(file, row, name, f"a whole number from {low} to {high}", repr(frame[name][at])))
     return frame.with_columns(pl.col("timestamp", "value").cast(pl.Float64), kind=pl.lit(int(Kind.WATCH), pl.Int8))
 
 
-def _judged(table: pa.Table, file: str, report: Report, skipped: list[int]) -> pl.DataFrame:
-    """The table as integers, null where a cell is none; each such cell is counted."""
-    columns: dict[str, pl.Series] = {}
-    for name in table.column_names:
-        raw = [cell.decode("latin-1") for cell in table[name].to_pylist()]
-        values = pl.Series(name, raw).cast(pl.Int64, strict=False)
-        told = Told("a whole number", raw)
-        report.add_rows(file, name, values.is_null().to_numpy().astype(np.bool_), RowNumbers(tuple(skipped)), told)
-        columns[name] = values
-    return pl.DataFrame(columns)
+def _integers(cells: list[str]) -> pl.Series:
+    """Whole numbers, null for a cell that is none."""
+    return pl.Series(cells, dtype=pl.String).str.strip_chars().cast(pl.Int64, strict=False)
 
 
 def _lines(data: bytes, file: str, width: int, report: Report) -> list[tuple[int, list[str]]]:
@@ -110,24 +103,24 @@ def _lines(data: bytes, file: str, width: int, report: Report) -> list[tuple[int
     lines = [line for line in data.decode("latin-1").replace("\r\n", "\n").split("\n") if line]
     for row, line in enumerate(lines, 1):
         cells = line.split("::")
-        if len(cells) == width and cells[0].isdecimal() and len(cells[0]) < 19:
-            good.append((row, cells))
+        if len(cells) != width:
+            report.add(Problem(file, row, None, f"{width} cells divided by ::", repr(line[:80])))
         else:
-            report.add(Problem(file, row, None, f"{width} cells divided by ::, the first a number", repr(line[:80])))
+            good.append((row, cells))
     report.rows[file] = len(lines)
     return good
 
 
 def _users(lines: list[tuple[int, list[str]]], report: Report) -> pl.DataFrame:
-    bad = [row for row, cells in lines if not (cells[2].isdecimal() and int(cells[2]) <= 130)]
-    for row in bad:
-        report.add(Problem("users.dat", row, "age", "a number from 0 to 130", "something else"))
-    _once([int(cells[0]) for _, cells in lines], "users.dat", report)
+    ages = _integers([cells[2] for _, cells in lines])
+    for (row, cells), age in zip(lines, ages.to_list(), strict=True):
+        if age is None or not 0 <= age <= 130:
+            report.add(Problem("users.dat", row, "age", "a number from 0 to 130", repr(cells[2])))
     return pl.DataFrame(
         {
-            "user_id": pl.Series([int(cells[0]) for _, cells in lines], dtype=pl.Int64),
+            "user_id": _ids(lines, "users.dat", report),
             "gender": pl.Series([cells[1] or None for _, cells in lines], dtype=pl.String),
-            "age": pl.Series([None if row in bad else float(cells[2]) for row, cells in lines], dtype=pl.Float64),
+            "age": ages.cast(pl.Float64),
         }
     )
 
@@ -136,10 +129,9 @@ def _movies(lines: list[tuple[int, list[str]]], report: Report) -> pl.DataFrame:
     titles = [cells[1].strip() for _, cells in lines]
     genres = [[genre for genre in cells[2].strip().split("|") if genre] for _, cells in lines]
     years = [int(found[1]) if (found := _YEAR.search(title)) else None for title in titles]
-    _once([int(cells[0]) for _, cells in lines], "movies.dat", report)
     return pl.DataFrame(
         {
-            "video_id": pl.Series([int(cells[0]) for _, cells in lines], dtype=pl.Int64),
+            "video_id": _ids(lines, "movies.dat", report),
             "title": pl.Series(titles, dtype=pl.String),
             "category": pl.Series([listed[0] if listed else None for listed in genres], dtype=pl.String),
             "child_categories": pl.Series(genres, dtype=pl.List(pl.String)),
@@ -148,13 +140,19 @@ def _movies(lines: list[tuple[int, list[str]]], report: Report) -> pl.DataFrame:
     )
 
 
+def _ids(lines: list[tuple[int, list[str]]], file: str, report: Report) -> pl.Series:
+    """The first cells as ids, each of which may be there once."""
+    ids = _integers([cells[0] for _, cells in lines])
+    again = ~ids.is_first_distinct()
+    for (row, cells), one, twice in zip(lines, ids.to_list(), again.to_list(), strict=True):
+        if one is None or twice:
+            expected = "a whole number" if one is None else "every id once"
+            report.add(Problem(file, row, "id", expected, repr(cells[0])))
+    return ids
+
+
 def _new_year(year: int) -> float:
     return float(np.datetime64(f"{year:04d}-01-01", "s").astype(np.int64))
-
-
-def _once(ids: list[int], file: str, report: Report) -> None:
-    again = ~pl.Series(ids, dtype=pl.Int64).is_first_distinct().to_numpy().astype(np.bool_)
-    report.add_rows(file, "id", again, RowNumbers(), Told("every id once", ids))
 
 
 def fetch(to: Path) -> Path:

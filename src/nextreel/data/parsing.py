@@ -34,7 +34,7 @@ class Parsed:
     bad: pl.Series
 
 
-class WrongType(Exception):  # noqa: N818  # caught one room further, where file and column are known
+class WrongType(Exception):  # caught one room further, where file and column are known
     """The whole column has a type from which such cells cannot be made; its text names that type."""
 
 
@@ -138,6 +138,7 @@ def _time(raw: pl.Series) -> Parsed:
 
 
 def _bounded(raw: pl.Series, seconds: pl.Series, bad: pl.Series | None = None) -> Parsed:
+    seconds = (seconds * 1e6).round() / 1e6  # so that one moment is one number, however it was written
     inside = (seconds >= 0) & (seconds <= _LATEST)
     values = seconds.set(~inside.fill_null(value=False), None)
     unread = values.is_null() & raw.is_not_null()

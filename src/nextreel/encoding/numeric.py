@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.encoding._files import EncodingError, read_json, write_json
+from nextreel.encoding.files import EncodingError, read_json, write_json
 from nextreel.types import DAY, FloatArray, TimeArray
 
 NORMALIZERS = "normalizers"

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.encoding._files import EncodingError, read_json, write_json
+from nextreel.encoding.files import EncodingError, read_json, write_json
 from nextreel.types import FloatArray
 
 FOLDER = "embeddings"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.encoding._files import EncodingError, read_json, write_json
+from nextreel.encoding.files import EncodingError, read_json, write_json
 
 OUT_OF_VOCABULARY = 0
 FOLDER = "vocabularies"

@@ -66,7 +66,7 @@ def language_match(moment: Moment) -> FloatArray:
     codes = moment.catalogue.language[moment.rows]
     if language is None or language not in names:
         return np.full(len(moment), np.nan, np.float32)
-    return np.where(codes < 0, np.nan, codes == names.index(language)).astype(np.float32)
+    return np.asarray(np.where(codes < 0, np.nan, codes == names.index(language)), np.float32)
 
 
 def _published_distance(moment: Moment, last: int) -> FloatArray:
@@ -76,7 +76,7 @@ def _published_distance(moment: Moment, last: int) -> FloatArray:
     dates = dates[~np.isnan(dates)]
     if len(dates) == 0:
         return np.full(len(moment), np.nan, np.float32)
-    return ((published[moment.rows] - dates.mean()) / (365.25 * DAY)).astype(np.float32)
+    return np.asarray((published[moment.rows] - dates.mean()) / (365.25 * DAY), np.float32)
 
 
 def years_from_taste(moment: Moment) -> FloatArray:
@@ -96,4 +96,4 @@ def popularity_from_taste(moment: Moment) -> FloatArray:
         return np.full(len(moment), np.nan, np.float32)
     plays = moment.counters.plays
     usual = np.log1p(plays[history.rows[-_LONG:]]).mean()
-    return (np.log1p(plays[moment.rows]) - usual).astype(np.float32)
+    return np.asarray(np.log1p(plays[moment.rows]) - usual, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,14 +16,14 @@ _PRIOR = 10.0  # events of the mean video that every ratio starts from, so that 
 
 def _log_share(moment: Moment, name: str) -> FloatArray:
     share = moment.counters.share(name)[moment.rows]
-    return np.log(share + np.float32(_FLOOR))
+    return np.asarray(np.log(share + np.float32(_FLOOR)), np.float32)
 
 
-def _smoothed(part: NDArray[np.generic], whole: NDArray[np.generic], rows: NDArray[np.int32]) -> FloatArray:
+def _smoothed(part: NDArray[Any], whole: NDArray[Any], rows: NDArray[np.int32]) -> FloatArray:
     """(part + prior × mean) / (whole + prior): a ratio that few events cannot throw about."""
     everything = float(whole.sum())
     mean = float(part.sum()) / everything if everything else 0.0
-    return ((part[rows] + _PRIOR * mean) / (whole[rows] + _PRIOR)).astype(np.float32)
+    return np.asarray((part[rows] + _PRIOR * mean) / (whole[rows] + _PRIOR), np.float32)
 
 
 def share_all(moment: Moment) -> FloatArray:
@@ -61,7 +63,7 @@ def growth_1d(moment: Moment) -> FloatArray:
 
 def plays(moment: Moment) -> FloatArray:
     """ln(1 + plays ever): how much the other counters can be trusted."""
-    return np.log1p(moment.counters.plays[moment.rows]).astype(np.float32)
+    return np.asarray(np.log1p(moment.counters.plays[moment.rows]), np.float32)
 
 
 def upload_age(moment: Moment) -> FloatArray:

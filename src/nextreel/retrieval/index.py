@@ -152,7 +152,7 @@ def _engine(vectors: FloatArray, params: IndexParams, kind: IndexKind) -> Any:
 
 
 def load(folder: Path) -> Index:
-    """The index that `Index.save` wrote, its vectors memory-mapped. Raises VectorIndexError when a file is missing or wrong."""
+    """The index that `Index.save` wrote, its vectors memory-mapped. Raises VectorIndexError for a bad file."""
     try:
         about = json.loads((folder / PARAMS_FILE).read_text(encoding="utf-8"))
         kind, params = about["kind"], IndexParams(**about["params"])

@@ -16,14 +16,14 @@ class Popular:
         self.window = window
         self._counters = counters
 
-    def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:  # noqa: ARG002
+    def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """The n most played rows, best first; ties by row."""
         share = self._counters.share(self.window)
         n = min(n, len(share))
-        best = np.argpartition(-share, n - 1)[:n] if n < len(share) else np.arange(n)
-        best = best[np.lexsort((best, -share[best]))].astype(np.int32)
+        chosen = np.argpartition(-share, n - 1)[:n] if n < len(share) else np.arange(n)
+        best = chosen[np.lexsort((chosen, -share[chosen]))].astype(np.int32)
         return best, share[best]
 
-    def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:  # noqa: ARG002
+    def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """Share of plays of each row."""
         return self._counters.share(self.window)[rows]

@@ -41,11 +41,11 @@ def top_n(
             scores.append(slate.value)
             counts[number] = len(slate.video_ids)
             advance(1)
-    ranks = np.concatenate([np.arange(1, count + 1, dtype=np.int32) for count in counts]) if asked else []
+    ranks = [np.arange(1, count + 1, dtype=np.int32) for count in counts]
     return pa.table(
         {
             "user_id": pa.array(asked).take(pa.array(np.repeat(np.arange(len(asked)), counts))),
-            "rank": pa.array(ranks, pa.int32()),
+            "rank": pa.array(np.concatenate(ranks) if ranks else [], pa.int32()),
             "video_id": pa.array(ids),
             "score": pa.array(np.concatenate(scores) if scores else [], pa.float32()),
         }

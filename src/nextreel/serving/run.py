@@ -84,7 +84,7 @@ def app_from_environment() -> FastAPI:
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     try:
-        system = open_system(Path(os.environ[HOME]), clock=os.environ[CLOCK])
+        system = open_system(Path(os.environ[HOME]), clock="end" if os.environ[CLOCK] == "end" else "wall")
     except NextreelError as error:
         if multiprocessing.parent_process() is None:
             raise

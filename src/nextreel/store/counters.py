@@ -132,7 +132,9 @@ class Counters:
         for name, window in self.windows.items():
             arrays[f"window_{name}"] = window.ring
             arrays[f"window_{name}_newest"] = np.array(window.newest)
-        np.savez(path, **arrays, trend_reference=self.trend_reference, newest_at=self.newest_at)
+        arrays["trend_reference"] = np.array(self.trend_reference)
+        arrays["newest_at"] = np.array(self.newest_at)
+        np.savez(path, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Counters:

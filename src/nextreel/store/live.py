@@ -152,4 +152,3 @@ def _columns(events: Sequence[Event], catalogue: Catalogue) -> Events:
             [np.nan if event.watch_seconds is None else event.watch_seconds for event in events], np.float32
         ),
     )
-

@@ -56,7 +56,9 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
         raise NextreelError(f"Expected at least two interactions to train on, got {len(events)}.")
     seconds: dict[str, float] = {}
     started = perf_counter()
-    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, progress, profiles=dataset.profiles)
+    models = fit_models(
+        events.take(slice(first)), graded[:first], catalogue, config, progress, profiles=dataset.profiles
+    )
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()

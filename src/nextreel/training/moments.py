@@ -83,7 +83,7 @@ def plan(events: Events, first: int, graded: FloatArray, params: MomentParams) -
 
 
 def labels(rows: RowArray, played: RowArray, grades: FloatArray, params: MomentParams, active: bool) -> FloatArray:
-    """(n,) label of each candidate: 0, or 1 for one that is played; `next_weight` for the next plays of an active one."""
+    """(n,) label of each candidate: 1 where it is played, `next_weight` for the next plays of an active person, 0."""
     relevance = np.minimum(grades, 1.0).astype(np.float32)
     if active:
         relevance[: params.next_events] *= np.float32(params.next_weight)
@@ -114,7 +114,9 @@ def examples(
     values, targets, groups, at = [], [], [], []
     names: tuple[str, ...] = ()
     users: list[int] = []
-    for number, request, user, position, active in _replayed(events, store, first, plan(events, first, graded, params), progress):
+    for number, request, user, position, active in _replayed(
+        events, store, first, plan(events, first, graded, params), progress
+    ):
         moment = recommender.gather(request)
         played, grades = future.of(user, position, request.at + params.horizon_days * DAY)
         label = labels(moment.rows, played, grades, params, active)
@@ -138,7 +140,9 @@ def examples(
     sizes = [len(part) for part in targets]
     ones = np.ones(sum(sizes), np.float32)
     people = np.repeat(np.asarray(users, np.int32), sizes)
-    return Rows(names, np.concatenate(values), np.concatenate(targets), np.concatenate(groups), ones, np.concatenate(at), people)
+    return Rows(
+        names, np.concatenate(values), np.concatenate(targets), np.concatenate(groups), ones, np.concatenate(at), people
+    )
 
 
 def _replayed(
@@ -153,7 +157,13 @@ def _replayed(
             if position > applied:
                 store.apply_many(events.take(slice(applied, position)))
                 applied = int(position)
-            yield number, Request(_id(events, int(user)), float(at), k=1, seed=number), int(user), int(position), bool(active)
+            yield (
+                number,
+                Request(_id(events, int(user)), float(at), k=1, seed=number),
+                int(user),
+                int(position),
+                bool(active),
+            )
             advance(1)
         store.apply_many(events.take(slice(applied, len(events))))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -43,19 +44,17 @@ def _graph(
 ) -> bytes:
     """The module as the bytes of an ONNX file."""
     module.eval()
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracing exporter is deprecated, yet 10 times quicker, and tested for equality
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        warnings.simplefilter("ignore")  # the tracing exporter is deprecated, yet 10 times quicker
         torch.onnx.export(
             module,
             example,
-            buffer,
+            path,
             input_names=names,
             output_names=[answer],
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
-    return buffer.getvalue()
+        return path.read_bytes()

@@ -69,7 +69,8 @@ def fit(
 ) -> TwoTower:
     """The towers fitted on the events with a relevance weight above 0; `weights` (n,) goes with the events.
 
-    `profiles` goes with `events.user_ids`. With `warm`, the fit starts from those towers and runs `warm_epochs`.
+    `profiles` goes with `events.user_ids`. With `warm`, the fit starts from those towers, runs `warm_epochs` and holds
+    nothing out.
     On one machine the same input, seed and number of threads give the same towers, unless `max_seconds` cuts the fit
     short. `metrics` of the result says what validation found. Raises TwoTowerError when there is nothing to learn from.
     """
@@ -79,7 +80,7 @@ def fit(
     state = torch.random.get_rng_state()
     torch.manual_seed(params.seed)
     try:
-        data = _data(events, weights, catalogue, params, profiles)
+        data = _data(events, weights, catalogue, params, profiles, validate=warm is None)
         towers = Towers(
             params,
             (len(data.videos.ids), len(data.videos.channels), len(data.videos.languages), data.videos.features),
@@ -101,6 +102,8 @@ def _data(
     catalogue: Catalogue,
     params: TwoTowerParams,
     profiles: Sequence[Profile] | None,
+    *,
+    validate: bool,
 ) -> _Data:
     """The encoders fitted on the events, and the events as sequences."""
     if len(weights) != len(events):
@@ -117,7 +120,7 @@ def _data(
     profile = people.encode(known) if known else np.zeros((len(histories), 4), np.int64)
     long_enough = np.flatnonzero(np.diff(histories.starts) >= 3)
     rng = np.random.default_rng(params.seed)
-    held_out = np.sort(rng.permutation(long_enough)[: min(params.validation_users, len(long_enough) // 2)])
+    held_out = np.sort(rng.permutation(long_enough)[: min(params.validation_users if validate else 0, len(long_enough) // 2)])
     return _Data(videos, people, videos.encode(catalogue), histories, profile, held_out)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.encoding import numeric, text, vocabulary
-from nextreel.encoding._files import read_json, write_json
+from nextreel.encoding.files import read_json, write_json
 from nextreel.encoding.numeric import AGE_EDGES, DURATION_EDGES, Buckets, Normalizer
 from nextreel.encoding.text import HashedText
 from nextreel.encoding.vocabulary import Vocabulary

@@ -10,12 +10,12 @@ from typing import Any
 # PyTorch's OpenMP library when it is loaded, hence before the import.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402, N812
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
-from nextreel.retrieval.two_tower.inputs import GAP_BUCKETS  # noqa: E402
-from nextreel.retrieval.two_tower.params import TwoTowerParams  # noqa: E402
+from nextreel.retrieval.two_tower.inputs import GAP_BUCKETS
+from nextreel.retrieval.two_tower.params import TwoTowerParams
 
 SIDE_DIM = 16  # of the embeddings of channels and languages
 CONTENT_DIM = 64  # what the content columns are projected to

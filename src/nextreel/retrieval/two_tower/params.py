@@ -25,10 +25,10 @@ class TwoTowerParams(Params):
     profile: bool = True  # country, language, gender and age are inputs
 
     # Training
-    epochs: int = Field(default=12, ge=0)
-    warm_epochs: int = Field(default=3, ge=0)  # of a fit that starts from fitted towers
+    epochs: int = Field(default=6, ge=0)
+    warm_epochs: int = Field(default=2, ge=0)  # of a fit that starts from fitted towers
     max_seconds: float | None = Field(default=None, gt=0)  # a guard; a fit it cuts short cannot be repeated exactly
-    batch: int = Field(default=8192, ge=1)  # positions of histories per step
+    batch: int = Field(default=4096, ge=1)  # positions of histories per step
     learning_rate: float = Field(default=2e-3, gt=0)
     warm_learning_rate: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -43,10 +43,8 @@ class TwoTowerParams(Params):
     horizon_share: float = Field(default=0.0, ge=0, le=1)  # share of targets drawn from the horizon, not the very next
 
     # Negatives
-    negatives: int = Field(default=1024, ge=1)  # shared by all positions of a step
-    uniform_share: float = Field(
-        default=0.2, ge=0, le=1
-    )  # of them, drawn from all videos alike; the rest by popularity
+    negatives: int = Field(default=512, ge=1)  # shared by all positions of a step
+    uniform_share: float = Field(default=0.2, ge=0, le=1)  # drawn from all videos alike; the rest by popularity
     popularity_power: float = Field(default=0.75, ge=0)  # smooths popularity before drawing; 1 = in-batch negatives
     log_q: bool = True  # corrects each sampled negative by how likely it was drawn
     explicit_negatives: int = Field(default=8, ge=0)  # per window: videos this person disliked, or saw and left

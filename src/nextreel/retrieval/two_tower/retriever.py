@@ -103,7 +103,7 @@ class TwoTower:
                 if key in self._cache:
                     self._cache.move_to_end(key)
                     return self._cache[key]
-        vector = self._run([tokens])[0]
+        vector: FloatArray = self._run([tokens])[0]
         vector.flags.writeable = False
         if key is not None:
             with self._lock:
@@ -222,7 +222,7 @@ def _session(graph: bytes) -> Any:
 
 
 def load(folder: Path) -> TwoTower:
-    """The towers that `TwoTower.save` wrote, vectors memory-mapped. Raises TwoTowerError when a file is not as written."""
+    """The towers that `TwoTower.save` wrote, vectors memory-mapped. Raises TwoTowerError for a bad file."""
     try:
         about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
         model = TwoTower(

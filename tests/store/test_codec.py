@@ -1,0 +1,70 @@
+"""States as bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nextreel.store.codec import decode, encode, key_of
+from nextreel.types import History, Kind, NextreelError, Profile, UserState
+
+TEXT = st.none() | st.text(max_size=5)
+TIME = st.none() | st.floats(0, 4e9)
+
+
+@st.composite
+def states(draw: st.DrawFn) -> UserState:
+    history = History(capacity=draw(st.integers(1, 4)))
+    for row, at, kind, weight in draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 2**31 - 1), st.floats(0, 4e9), st.sampled_from(list(Kind)), st.floats(-3, 3, width=32)
+            ),
+            max_size=20,
+        )
+    ):
+        history.append(row, at, kind, weight)
+    profile = Profile(draw(TEXT), draw(TEXT), draw(TIME), draw(TEXT), draw(TIME))
+    counts = st.integers(0, 2**62)
+    return UserState("ann", profile, history, draw(counts), draw(counts), known=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(states())
+def test_a_state_comes_back_as_it_was(state: UserState) -> None:
+    back = decode("ann", encode(state))
+    assert (back.user_id, back.profile, back.version, back.offset, back.known) == (
+        "ann",
+        state.profile,
+        state.version,
+        state.offset,
+        True,
+    )
+    for name in ("rows", "at", "kinds", "weights"):
+        stored, original = getattr(back.history, name), getattr(state.history, name)
+        assert stored.dtype == original.dtype
+        np.testing.assert_array_equal(stored, original)
+
+
+@settings(max_examples=20, deadline=None)
+@given(states())
+def test_a_state_that_came_back_grows_on_without_changing_the_first(state: UserState) -> None:
+    before = encode(state)
+    back = decode("ann", before)
+    for i in range(40):
+        back.history.append(i, float(i), Kind.WATCH, 1.0)
+    assert len(back.history) == len(state.history) + 40
+    assert encode(state) == before
+
+
+def test_every_person_has_a_key_of_their_own() -> None:
+    people = [7, "7", "i/7", -7, "user/i/7", "ann", "Ann"]
+    assert len({key_of(user_id) for user_id in people}) == len(people)
+
+
+@pytest.mark.parametrize(("body", "got"), [(b"", "nothing"), (b"\x02abc", "02")])
+def test_bytes_of_another_version_are_refused_with_a_hint(body: bytes, got: str) -> None:
+    with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 01, got {got}.*Hint"):
+        decode("ann", body)

@@ -1,0 +1,139 @@
+"""The replay's store: whatever the batches, the same states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nextreel.relevance import Relevance
+from nextreel.store import MemoryStore
+from nextreel.types import Catalogue, Event, History, Kind, Profile, UserState
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Columns, Known
+
+START = 1_700_000_000.0
+ABOUT_CHANNELS = (Kind.SUBSCRIBE, Kind.BLOCK)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Event]:
+    """Events of three people, one of whom has a number for an id, oldest first."""
+    drawn = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["ann", "bob", 7]),
+                st.sampled_from([0.0, 1.0, 90_000.0]),
+                st.sampled_from(list(Kind)),
+                st.sampled_from("abcde"),
+                st.sampled_from([None, 1.0, 30.0, 90.0]),
+            ),
+            max_size=30,
+        )
+    )
+    at = START + np.cumsum([gap for _, gap, _, _, _ in drawn])
+    return [
+        Event(
+            user,
+            float(when),
+            kind,
+            video_id=None if kind in ABOUT_CHANNELS else video,
+            channel_id="news" if kind in ABOUT_CHANNELS else None,
+            watch_seconds=watched if kind == Kind.WATCH else None,
+        )
+        for (user, _, kind, video, watched), when in zip(drawn, at, strict=True)
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(events=streams(), size=st.integers(2, 7))
+def test_one_batch_many_batches_and_single_events_leave_the_same_states(
+    catalogue: Catalogue, columns: Columns, known: Callable[[UserState], Known], events: list[Event], size: int
+) -> None:
+    def store_of(batches: Sequence[Sequence[Event]]) -> dict[object, Known]:
+        store = MemoryStore(catalogue, Relevance())
+        for batch in batches:
+            store.apply_many(columns(batch))
+        return {user_id: known(state) for user_id, state in store.states.items()}
+
+    whole = store_of([events])
+    assert whole == store_of([events[i : i + size] for i in range(0, len(events), size)])
+    assert whole == store_of([[event] for event in events])
+    assert whole.keys() == {event.user_id for event in events}
+
+
+@settings(max_examples=50, deadline=None)
+@given(events=streams())
+def test_the_history_is_what_people_did_with_videos_beyond_seeing_them(
+    catalogue: Catalogue, columns: Columns, events: list[Event]
+) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    store.apply_many(columns(events))
+    for user_id, state in store.states.items():
+        mine = [event for event in events if event.user_id == user_id]
+        did = [event for event in mine if event.kind not in {Kind.IMPRESSION, *ABOUT_CHANNELS}]
+        assert [catalogue.video_ids[row] for row in state.history.rows] == [event.video_id for event in did]
+        assert state.history.at.tolist() == [event.at for event in did]
+        assert state.history.kinds.tolist() == [event.kind for event in did]
+        assert state.version == len(mine)
+
+
+@pytest.mark.parametrize("kind", [Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK])
+def test_a_silent_event_makes_a_person_known_without_a_history(
+    catalogue: Catalogue, columns: Columns, kind: Kind
+) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    store.apply_many(columns([Event("ann", START, kind, video_id="a")]))
+    assert store.knows("ann")
+    assert store.user("ann").known
+    assert len(store.user("ann").history) == 0
+    assert np.isnan(store.user("ann").last_at)
+
+
+def test_a_skip_counts_against_a_video_and_a_long_watch_for_it(catalogue: Catalogue, columns: Columns) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    watches = [("a", 1.0), ("b", 30.0), ("c", 90.0), ("d", None)]
+    store.apply_many(columns([Event("ann", START, Kind.WATCH, v, watch_seconds=s) for v, s in watches]))
+    assert store.user("ann").history.weights.tolist() == [-0.5, 0.0, 1.0, 1.0]
+    assert store.counters.plays.tolist() == [0, 0, 1, 1, 0]
+    assert store.counters.rejections.tolist() == [1, 0, 0, 0, 0]
+
+
+def test_profiles_make_people_known_before_they_do_anything(catalogue: Catalogue) -> None:
+    store = MemoryStore(catalogue, Relevance(), {"ann": Profile(country="NL", age=30.0)})
+    assert store.knows("ann")
+    assert store.user("ann").profile.country == "NL"
+    assert store.user("ann").version == 0
+
+
+@pytest.mark.parametrize("user_id", [None, "nobody", 7])
+def test_asking_for_a_stranger_leaves_no_trace(catalogue: Catalogue, user_id: str | None) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    assert not store.user(user_id).known
+    assert store.states == {}
+
+
+def test_a_number_and_its_text_are_two_people(catalogue: Catalogue, columns: Columns) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    store.apply_many(columns([Event(7, START, Kind.LIKE, "a"), Event("7", START, Kind.LIKE, "b")]))
+    assert store.user(7).history.rows.tolist() == [0]
+    assert store.user("7").history.rows.tolist() == [1]
+
+
+def test_views_of_a_history_stay_as_they_were_while_it_grows() -> None:
+    history = History(capacity=2)
+    history.append(3, START, Kind.LIKE, 2.0)
+    before = (history.rows, history.at, history.kinds, history.weights)
+    for i in range(100):
+        history.append(i, START + i, Kind.WATCH, 1.0)
+    history.extend(
+        np.arange(50, dtype=np.int32), np.arange(50.0), np.ones(50, np.int8), np.full(50, -1, np.float32)
+    )
+    assert [view.tolist() for view in before] == [[3], [START], [Kind.LIKE], [2.0]]
+    assert len(history) == len(history.rows) == 151
+    assert history.rows[-1] == 49
