@@ -90,16 +90,19 @@ class Results:
 
     def table(self) -> Table:
         """The same table for a terminal, the differences below it."""
-        from rich.table import Table  # noqa: PLC0415  whoever writes files alone needs no terminal
+        from rich.box import SIMPLE_HEAD  # noqa: PLC0415  whoever writes files alone needs no terminal
+        from rich.table import Table  # noqa: PLC0415
 
         below = "\n".join([*map(str, self.comparisons), *self.notes])
         above = f"Protocol {self.protocol}: {self.users:,} users, {self.truths:.1f} right videos each"
-        table = Table(title=above, caption=below, caption_justify="left")
-        table.add_column("model")
-        for name in (*SHOWN, "seconds"):
-            table.add_column(title(name), justify="right")
+        table = Table(title=above, caption=below, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("model", no_wrap=True)
+        shown = [name for name in SHOWN if name != "map@100"]  # what fits into 80 columns; files have all
+        for name in shown:
+            table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True)
         for row in self.rows:
-            table.add_row(row.model, *_cells(row), style="bold" if row.kind == "pipeline" else None)
+            values = [row.metrics.get(name, math.nan) for name in shown]
+            table.add_row(row.model, *map(_cell, values), style="bold" if row.kind == "pipeline" else None)
         return table
 
     def _lineage(self) -> str:
@@ -122,8 +125,11 @@ def title(name: str) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    values = [row.metrics.get(name, math.nan) for name in SHOWN]
-    return ["-" if math.isnan(value) else f"{value:.4f}" for value in values] + [f"{row.seconds:.1f}"]
+    return [*(_cell(row.metrics.get(name, math.nan)) for name in SHOWN), f"{row.seconds:.1f}"]
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def _plain(value: Any) -> Any:

@@ -41,12 +41,13 @@ class Window:
     def add(self, rows: RowArray, at: TimeArray) -> None:
         """Counts one for each row at its time; events older than the window count for nothing."""
         numbers = np.floor_divide(at, self.width).astype(np.int64)
-        for number in np.unique(numbers):
+        distinct = np.unique(numbers)
+        for number in distinct:
             if number > self.newest:
                 self._advance(int(number))
             elif self.newest - number >= len(self.ring):
                 continue
-            of_bucket = rows if numbers[0] == numbers[-1] else rows[numbers == number]
+            of_bucket = rows if len(distinct) == 1 else rows[numbers == number]
             np.add.at(self.ring[number % len(self.ring)], of_bucket, 1)
             np.add.at(self.total, of_bucket, 1)
 
@@ -75,12 +76,13 @@ class Counters:
 
     def add(self, events: Events, weights: FloatArray) -> None:
         """Counts the events, oldest first; `weights` is their relevance. Events about channels are passed over."""
+        if len(events):
+            self.newest_at = max(self.newest_at, float(events.at.max()))
         about_video = events.video >= 0
         if not about_video.any():
             return
         rows, at, kind = events.video[about_video], events.at[about_video], events.kind[about_video]
         weight, value, seconds = weights[about_video], events.value[about_video], events.watch_seconds[about_video]
-        self.newest_at = max(self.newest_at, float(at.max()))
         for column, chosen in (
             (self.rejections, weight < 0),
             (self.impressions, kind == Kind.IMPRESSION),

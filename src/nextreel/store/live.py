@@ -105,13 +105,14 @@ class LiveStore:
     def _apply(self, batch: Sequence[tuple[int, Event]]) -> None:
         events = _columns([event for _, event in batch], self.catalogue)
         graded = relevance_of(events, self.catalogue, self.rules)
-        self.counters.add(events, graded)
-        self.newest_at = max(self.newest_at, float(events.at.max()))
         offsets = np.array([offset for offset, _ in batch])
         for code, user_id in enumerate(events.user_ids.tolist()):
             self._people.setdefault(user_id)
             which = np.flatnonzero(events.user == code)
             self._advance(user_id, events.take(which), graded[which], offsets[which])
+        # Last: counters cannot tell whether they know an event, so they count once nothing can fail any more.
+        self.counters.add(events, graded)
+        self.newest_at = max(self.newest_at, float(events.at.max()))
 
     def _advance(self, user_id: UserId, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> None:
         """Writes the person's next state; starts again when another process was quicker."""

@@ -27,7 +27,7 @@ class Batch:
     targets: IntArray  # (b, t)
     scale: FloatArray  # (b, t) share of each target in the loss; 0 is padding
     negatives: IntArray  # (n,)
-    bias: FloatArray  # (b, n) log-Q correction, MASKED for a person's own positives
+    bias: FloatArray  # (b, n) log-Q correction, MASKED for what is spared
     explicit: IntArray  # (b, m)
     explicit_bias: FloatArray  # (b, m)
 
@@ -156,11 +156,13 @@ class Sampler:
         b, size = len(user), place.size
         own, target_of = local[:size].reshape(place.shape), local[size : 2 * size].reshape(place.shape)
         negative = local[2 * size : 2 * size + len(negatives)]
-        mine = np.zeros((b, len(rows)), bool)
-        mine[np.arange(b)[:, None], own] = True
-        mine[np.arange(b)[:, None], target_of] = True
         correction = -np.log(params.negatives * self.chance[negatives]) if params.log_q else np.zeros(len(negatives))
-        bias = np.where(mine[:, negative], MASKED, correction).astype(np.float32)
+        bias = np.broadcast_to(correction, (b, len(negatives)))
+        if params.spare_window:
+            mine = np.zeros((b, len(rows)), bool)
+            mine[np.arange(b)[:, None], own] = True
+            mine[np.arange(b)[:, None], target_of] = True
+            bias = np.where(mine[:, negative], MASKED, bias)
         profile = self.profile[user] * (rng.random((b, 1)) >= params.profile_dropout)
         return Batch(
             rows=rows.astype(np.int32),
@@ -171,7 +173,7 @@ class Sampler:
             targets=target_of,
             scale=np.where(inside, self.scale[target], 0.0).astype(np.float32),
             negatives=negative,
-            bias=bias,
+            bias=bias.astype(np.float32),
             explicit=local[2 * size + len(negatives) :].reshape(explicit.shape),
             explicit_bias=np.where(there, np.log(params.explicit_weight), MASKED).astype(np.float32),
         )

@@ -120,7 +120,9 @@ def _data(
     profile = people.encode(known) if known else np.zeros((len(histories), 4), np.int64)
     long_enough = np.flatnonzero(np.diff(histories.starts) >= 3)
     rng = np.random.default_rng(params.seed)
-    held_out = np.sort(rng.permutation(long_enough)[: min(params.validation_users if validate else 0, len(long_enough) // 2)])
+    held_out = np.sort(
+        rng.permutation(long_enough)[: min(params.validation_users if validate else 0, len(long_enough) // 2)]
+    )
     return _Data(videos, people, videos.encode(catalogue), histories, profile, held_out)
 
 
@@ -216,6 +218,7 @@ def _step(
         _rows(vectors, batch.targets),
         vectors[torch.from_numpy(batch.negatives)],
         torch.from_numpy(batch.bias),
+        torch.from_numpy(batch.targets[..., None] == batch.negatives),
         explicit,
         params.temperature,
     )

@@ -185,6 +185,7 @@ def sampled_softmax(
     positives: Tensor,
     negatives: Tensor,
     bias: Tensor,
+    hits: Tensor,
     explicit: tuple[Tensor, Tensor] | None,
     temperature: float,
 ) -> Tensor:
@@ -192,7 +193,7 @@ def sampled_softmax(
 
     loss = log(exp(s+) + sum_j exp(s_j + bias_j)) - s+, with s = cosine / temperature. `users` and `positives` are
     (b, t, dim), `negatives` (n, dim), `bias` (b, n): -log(n q_j), which makes the sum an unbiased estimate of that
-    over all videos, and MASKED where j is one of the person's own. `explicit` is vectors (b, m, dim) and bias (b, m).
+    over all videos. `hits` (b, t, n) tells where a negative is the positive itself and does not count. `explicit` is vectors (b, m, dim) and bias (b, m).
     Source: Bengio, Senecal, Adaptive importance sampling to accelerate training of a neural probabilistic language
     model, IEEE TNN (2008); Yi et al., Sampling-bias-corrected neural modeling, RecSys (2019).
     """
@@ -201,6 +202,7 @@ def sampled_softmax(
     positive = (scaled * positives).sum(-1)
     logits = (scaled.reshape(b * t, -1) @ negatives.t()).view(b, t, -1)  # one large product, not one per window
     logits += bias[:, None]
+    logits.masked_fill_(hits, MASKED)
     others = torch.logsumexp(logits, -1)
     if explicit is not None:
         vectors, explicit_bias = explicit

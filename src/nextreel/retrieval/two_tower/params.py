@@ -46,13 +46,14 @@ class TwoTowerParams(Params):
     negatives: int = Field(default=512, ge=1)  # shared by all positions of a step
     uniform_share: float = Field(default=0.2, ge=0, le=1)  # drawn from all videos alike; the rest by popularity
     popularity_power: float = Field(default=0.75, ge=0)  # smooths popularity before drawing; 1 = in-batch negatives
+    spare_window: bool = False  # a person's other positives in the window are no negatives; else the target alone
     log_q: bool = True  # corrects each sampled negative by how likely it was drawn
     explicit_negatives: int = Field(default=8, ge=0)  # per window: videos this person disliked, or saw and left
     explicit_weight: float = Field(default=1.0, gt=0)  # how many sampled negatives an explicit one counts for
 
     # Validation
     validation_users: int = Field(default=1000, ge=0)  # whose last positive is held out; 0 trains on everything
-    validate_every: int = Field(default=2, ge=1)  # epochs
+    validate_every: int = Field(default=1, ge=1)  # epochs
     patience: int = Field(default=3, ge=1)  # validations without a better NDCG@10 before the fit stops
 
     seed: int = Field(default=42, ge=0)

@@ -44,6 +44,10 @@ class _Tokens:
     gaps: IntArray  # (l,)
     profile: IntArray  # (4,)
 
+    def key(self) -> Hashable:
+        """The content: ids and versions of states do not tell two stores, or two replays, apart."""
+        return tuple(part.tobytes() for part in (self.rows, self.weights, self.gaps, self.profile))
+
 
 @dataclass(frozen=True)
 class TwoTower:
@@ -95,30 +99,20 @@ class TwoTower:
         return _session(self.video_graph)
 
     def encode(self, request: Request, user: UserState) -> FloatArray:
-        """The person's unit vector (dim,) at the time of the request; remembered while the state stays the same."""
+        """The person's unit vector (dim,) at the time of the request; remembered for what the tower reads."""
         tokens = self._tokens(request, user)
-        key = self._key(user, tokens)
-        if key is not None:
-            with self._lock:
-                if key in self._cache:
-                    self._cache.move_to_end(key)
-                    return self._cache[key]
+        key = tokens.key()
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
         vector: FloatArray = self._run([tokens])[0]
         vector.flags.writeable = False
-        if key is not None:
-            with self._lock:
-                self._cache[key] = vector
-                while len(self._cache) > self.params.cached_users:
-                    self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[key] = vector
+            while len(self._cache) > self.params.cached_users:
+                self._cache.popitem(last=False)
         return vector
-
-    def _key(self, user: UserState, tokens: _Tokens) -> Hashable | None:
-        """What the vector depends on: the state, how long ago it last changed, and the profile."""
-        if user.user_id is None:
-            return None
-        gap = int(tokens.gaps[-1]) if len(tokens.gaps) else 0
-        # length and time keep apart two stores that hold the same person at the same version
-        return (user.user_id, user.version, len(user.history), user.last_at, gap, tokens.profile.tobytes())
 
     def encode_many(self, requests: Sequence[Request], users: Sequence[UserState]) -> FloatArray:
         """The unit vectors (n, dim) of many people at once; histories of like length go through the tower together."""

@@ -1,0 +1,278 @@
+"""Towers fitted once on a small world whose right answers are known."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nextreel.retrieval.two_tower import fitting, retriever
+from nextreel.retrieval.two_tower.fitting import _all_vectors, _data
+from nextreel.retrieval.two_tower.model import Towers
+from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.retrieval.two_tower.retriever import TwoTower, TwoTowerError
+from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, History, Kind, Profile, Request, UserState
+
+VIDEOS = 40
+USERS = 120
+DAY = 86_400.0
+NOW = 100 * DAY
+PARAMS = TwoTowerParams(
+    dim=16,
+    blocks=2,
+    length=12,
+    hidden=(32, 32),
+    text_dim=8,
+    epochs=20,
+    warm_epochs=1,
+    batch=256,
+    negatives=32,
+    learning_rate=5e-3,
+    min_count=1,
+    id_dropout=0.2,
+    validation_users=20,
+    validate_every=10,
+    threads=1,
+)
+
+
+def catalogue(n: int = VIDEOS) -> Catalogue:
+    """Even videos are about sport and odd ones about music; beyond the text, nothing tells videos apart."""
+    sport = np.arange(n) % 2 == 0
+    texts = [f"sport match {i}" if even else f"music song {i}" for i, even in enumerate(sport)]
+    return Catalogue(
+        video_ids=np.arange(n),
+        titles=texts,
+        category=np.where(sport, 0, 1).astype(np.int32),
+        categories=np.stack([sport, ~sport], 1).astype(np.float32),
+        channel=np.full(n, UNKNOWN, np.int32),
+        language=np.zeros(n, np.int32),
+        duration=np.full(n, np.nan, np.float32),
+        published_at=np.full(n, np.nan),
+        maturity=np.zeros(n, np.int8),
+        available=np.ones(n, bool),
+        texts=texts,
+        category_names=("sport", "music"),
+        channel_ids=(),
+        language_names=("en",),
+        row_of={i: i for i in range(n)},
+    )
+
+
+def parity_world() -> tuple[Events, FloatArray]:
+    """Even people watch even videos and odd people odd ones, in steps: after row r comes row r + 2."""
+    length = 12
+    user = np.repeat(np.arange(USERS), length)
+    begin = np.random.default_rng(0).integers(0, VIDEOS // 2, USERS) * 2 + np.arange(USERS) % 2
+    video = (begin[:, None] + 2 * np.arange(length)) % VIDEOS
+    at = NOW - DAY * (length - np.tile(np.arange(length, dtype=np.float64), USERS))
+    order = np.argsort(at, kind="stable")
+    n = len(user)
+    missing = np.full(n, np.nan, np.float32)
+    events = Events(
+        np.arange(USERS),
+        user.astype(np.int32),
+        video.ravel().astype(np.int32),
+        at,
+        np.full(n, int(Kind.WATCH), np.int8),
+        missing,
+        missing,
+    )
+    return events.take(order), np.ones(n, np.float32)
+
+
+def person(rows: list[int], weights: list[float] | None = None, user_id: int | None = 7) -> UserState:
+    history = History()
+    for i, row in enumerate(rows):
+        history.append(row, NOW - DAY * (len(rows) - i), int(Kind.WATCH), 1.0 if weights is None else weights[i])
+    return UserState(user_id, history=history, version=len(rows), known=bool(rows))
+
+
+REQUEST = Request(user_id=7, at=NOW)
+
+
+@pytest.fixture(scope="module")
+def model() -> TwoTower:
+    events, weights = parity_world()
+    profiles = [Profile(country="NO" if u % 2 else "SE", gender="f", age=30.0, language="en") for u in range(USERS)]
+    return fitting.fit(events, weights, catalogue(), PARAMS, profiles=profiles)
+
+
+@pytest.mark.parametrize("parity", [0, 1])
+def test_even_users_are_given_even_videos(model: TwoTower, parity: int) -> None:
+    rows, _ = model.retrieve(REQUEST, person([parity + 8, parity + 10, parity + 12]), 10)
+    assert (rows % 2 == parity).all()
+
+
+def test_what_comes_next_in_the_cycle_is_proposed_first(model: TwoTower) -> None:
+    hits = 0
+    for row in range(0, 20):
+        rows, _ = model.retrieve(REQUEST, person([row, row + 2, row + 4], user_id=None), 3)
+        hits += int((row + 6) % VIDEOS in rows[:3])
+    assert hits >= 17
+
+
+def test_validation_finds_the_held_out_videos(model: TwoTower) -> None:
+    assert model.metrics["hr@10"] > 0.9
+    assert model.metrics["validation_users"] == 20
+
+
+def test_an_unknown_person_is_answered(model: TwoTower) -> None:
+    rows, scores = model.retrieve(Request(user_id=None, at=NOW), UserState(None), 10)
+    assert len(set(rows.tolist())) == 10
+    assert np.isfinite(scores).all()
+
+
+def test_a_profile_alone_moves_the_proposals_of_a_newcomer(model: TwoTower) -> None:
+    rows, _ = model.retrieve(REQUEST, UserState(1, profile=Profile(country="NO")), 8)
+    assert (rows % 2 == 1).mean() > 0.7
+
+
+def test_history_is_left_out_and_scores_agree_with_retrieval(model: TwoTower) -> None:
+    user = person([0, 2, 4])
+    rows, scores = model.retrieve(REQUEST, user, VIDEOS)
+    assert len(rows) == VIDEOS - 3
+    assert not set(rows.tolist()) & {0, 2, 4}
+    assert model.score(REQUEST, user, rows) == pytest.approx(scores, abs=1e-5)
+
+
+def test_rows_without_a_vector_have_no_score_and_do_no_harm_in_a_history(model: TwoTower) -> None:
+    user = person([0, VIDEOS + 3, 2])
+    scores = model.score(REQUEST, user, np.array([1, VIDEOS + 3, -1], np.int32))
+    assert np.isnan(scores).tolist() == [False, True, True]
+    assert len(model.retrieve(REQUEST, user, 5)[0]) == 5
+
+
+def test_the_next_event_changes_the_answer_at_once(model: TwoTower) -> None:
+    before = model.encode(REQUEST, person([0, 2]))
+    after = model.encode(REQUEST, person([0, 2, 4]))
+    assert np.abs(before - after).max() > 1e-3
+    assert model.encode(REQUEST, person([0, 2])) is before  # remembered
+
+
+def test_two_people_with_one_id_and_version_are_kept_apart(model: TwoTower) -> None:
+    one, other = person([0, 2]), person([1, 3])
+    other.history.at[-1] -= 5.0  # another store's person, at the same version
+    assert np.abs(model.encode(REQUEST, one) - model.encode(REQUEST, other)).max() > 1e-3
+
+
+def test_only_liked_events_are_read(model: TwoTower) -> None:
+    mixed = model.encode(REQUEST, person([0, 9, 2, 11], [1.0, -1.0, 1.0, 0.0], user_id=None))
+    alone = person([0, 2], user_id=None)
+    alone.history.at[:] = [NOW - 4 * DAY, NOW - 2 * DAY]
+    assert model.encode(REQUEST, alone) == pytest.approx(mixed, abs=1e-5)
+
+
+def test_people_encoded_together_or_alone_have_the_same_vectors(model: TwoTower) -> None:
+    people = [person(list(range(0, 2 * n, 2)), user_id=n) for n in (0, 1, 5, 12, 19)]
+    requests = [REQUEST] * len(people)
+    together = model.encode_many(requests, people)
+    alone = np.stack([model.encode(request, one) for request, one in zip(requests, people, strict=True)])
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_new_video_is_placed_by_its_content_alone(model: TwoTower) -> None:
+    wider = model.extended(catalogue(VIDEOS + 20))
+    rows, _ = wider.retrieve(REQUEST, person([8, 10, 12]), 60)
+    new = rows[rows >= VIDEOS]
+    assert (new[:7] % 2 == 0).all()
+    assert wider.vectors[:VIDEOS] == pytest.approx(model.vectors, abs=1e-4)
+
+
+def test_similar_videos_are_others_of_the_same_kind(model: TwoTower) -> None:
+    rows, cosines = model.similar(6, 5)
+    assert 6 not in rows
+    assert (rows % 2 == 0).all()
+    assert (np.diff(cosines) <= 0).all()
+
+
+def test_saved_towers_come_back(model: TwoTower, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    loaded = retriever.load(tmp_path)
+    user = person([0, 2, 4])
+    assert loaded.retrieve(REQUEST, user, 10)[0].tolist() == model.retrieve(REQUEST, user, 10)[0].tolist()
+    assert isinstance(loaded.vectors, np.memmap)
+    assert loaded.params == model.params
+    assert set(loaded.weights) == set(model.weights)
+    assert loaded.encode_videos(catalogue()) == pytest.approx(model.vectors, abs=1e-5)
+
+
+def test_a_missing_part_says_what_to_do(model: TwoTower, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    (tmp_path / "user_tower.onnx").unlink()
+    with pytest.raises(TwoTowerError, match="Hint"):
+        retriever.load(tmp_path)
+
+
+@torch.inference_mode()
+def test_the_exported_graphs_answer_as_the_network_that_was_trained(model: TwoTower) -> None:
+    events, weights = parity_world()
+    data = _data(events, weights, catalogue(), PARAMS, None, validate=False)
+    towers = Towers(PARAMS, (len(model.videos.ids), 1, 2, model.videos.features), model.people.sizes).eval()
+    towers.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in model.weights.items()})
+    assert model.encode_videos(catalogue()) == pytest.approx(_all_vectors(towers, data.inputs).numpy(), abs=1e-4)
+    for rows in ([], [3], list(range(1, 25, 2))):
+        user = person(rows, user_id=None)
+        tokens = model._tokens(REQUEST, user)
+        x = towers.embed(
+            torch.from_numpy(np.array(model.vectors[tokens.rows]))[None],
+            torch.from_numpy(tokens.weights)[None],
+            torch.from_numpy(tokens.gaps)[None],
+            torch.from_numpy(tokens.profile)[None],
+        )
+        # the path of training: every position of the causal transformer, of which the last is asked for
+        expected = towers.user(x)[0, -1].numpy()
+        assert model.encode(REQUEST, user) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_seed_makes_the_same_towers_again_and_another_seed_others() -> None:
+    events, weights = parity_world()
+    few = PARAMS.model_copy(update={"epochs": 2})
+    one, same = (fitting.fit(events, weights, catalogue(), few) for _ in range(2))
+    other = fitting.fit(events, weights, catalogue(), few.model_copy(update={"seed": 1}))
+    assert one.vectors.tolist() == same.vectors.tolist()
+    assert one.vectors.tolist() != other.vectors.tolist()
+
+
+def test_a_warm_fit_goes_on_from_the_towers_and_learns_a_larger_catalogue(model: TwoTower) -> None:
+    events, weights = parity_world()
+    moved = replace(events, video=np.where(events.video >= 36, events.video + 4, events.video).astype(np.int32))
+    warm = fitting.fit(moved, weights, catalogue(VIDEOS + 4), PARAMS, warm=model)
+    assert len(warm.vectors) == VIDEOS + 4
+    assert np.mean(np.sum(warm.vectors[:36] * model.vectors[:36], axis=1)) > 0.8
+    rows, _ = warm.retrieve(REQUEST, person([8, 10, 12]), 10)
+    assert (rows % 2 == 0).all()
+
+
+def test_what_was_shown_and_left_falls_below_what_nobody_ever_saw() -> None:
+    events, weights = parity_world()
+    shown = replace(
+        events,
+        video=(VIDEOS + np.arange(len(events)) % 4).astype(np.int32),
+        kind=np.full(len(events), int(Kind.IMPRESSION), np.int8),
+    )
+    names = ("user", "video", "at", "kind", "value", "watch_seconds")
+    both = Events(events.user_ids, *(np.concatenate([getattr(events, c), getattr(shown, c)]) for c in names))
+    graded = np.concatenate([weights, np.zeros_like(weights)])
+    params = PARAMS.model_copy(update={"epochs": 3, "uniform_share": 0.0})
+    fitted = fitting.fit(both, graded, catalogue(VIDEOS + 8), params)
+    rows = np.arange(VIDEOS, VIDEOS + 8, dtype=np.int32)
+    scores = np.mean([fitted.score(REQUEST, person([r, r + 2]), rows) for r in range(10)], axis=0)
+    assert scores[:4].mean() < scores[4:].mean()
+
+
+def test_events_without_a_positive_are_refused() -> None:
+    events, weights = parity_world()
+    with pytest.raises(TwoTowerError, match="weight above 0"):
+        fitting.fit(events, -weights, catalogue(), PARAMS)
+
+
+def test_serving_the_towers_does_not_import_torch() -> None:
+    code = "import sys; import nextreel.retrieval.two_tower.retriever; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
