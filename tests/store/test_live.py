@@ -123,7 +123,8 @@ def test_two_stores_that_follow_one_log_in_any_order_agree_with_a_replay(
             else:
                 (first if move == "first" else second).follow()
         home.log.append(rest)
-        assert (first.follow() >= len(rest), second.follow() >= len(rest)) == (True, True)
+        first.follow()
+        second.follow()
         expected = home.replayed(events)
         agree(first, expected)
         agree(second, expected)

@@ -131,9 +131,7 @@ def test_views_of_a_history_stay_as_they_were_while_it_grows() -> None:
     before = (history.rows, history.at, history.kinds, history.weights)
     for i in range(100):
         history.append(i, START + i, Kind.WATCH, 1.0)
-    history.extend(
-        np.arange(50, dtype=np.int32), np.arange(50.0), np.ones(50, np.int8), np.full(50, -1, np.float32)
-    )
+    history.extend(np.arange(50, dtype=np.int32), np.arange(50.0), np.ones(50, np.int8), np.full(50, -1, np.float32))
     assert [view.tolist() for view in before] == [[3], [START], [Kind.LIKE], [2.0]]
     assert len(history) == len(history.rows) == 151
     assert history.rows[-1] == 49

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from nextreel.store import Counters
 from nextreel.types import FloatArray, Request, RowArray, UserState
 
@@ -18,11 +16,8 @@ class Popular:
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """The n most played rows, best first; ties by row."""
-        share = self._counters.share(self.window)
-        n = min(n, len(share))
-        chosen = np.argpartition(-share, n - 1)[:n] if n < len(share) else np.arange(n)
-        best = chosen[np.lexsort((chosen, -share[chosen]))].astype(np.int32)
-        return best, share[best]
+        best = self._counters.order(self.window)[:n]
+        return best, self._counters.share(self.window)[best]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """Share of plays of each row."""

@@ -15,7 +15,7 @@ from nextreel.serving.app import create_app
 from nextreel.serving.security import require_safe_host
 from nextreel.settings import Settings, get_settings
 from nextreel.telemetry import configure_logging, get_logger
-from nextreel.types import NextreelError
+from nextreel.types import NextreelError, Request
 
 HOME, CLOCK = "NEXTREEL_HOME", "NEXTREEL_CLOCK"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which workers leave their metrics, and why they could not start
@@ -90,5 +90,6 @@ def app_from_environment() -> FastAPI:
             raise
         (Path(os.environ[METRICS]) / FAILURE).write_text(str(error))
         sys.exit(STARTUP_FAILURE)
+    system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
     log.info("serving", release=system.release, home=os.environ[HOME], clock=os.environ[CLOCK])
     return create_app(system, settings)

@@ -70,6 +70,8 @@ class Counters:
         self.trend = np.zeros(videos, np.float64)  # plays weighed 2^((at - reference) / half-life)
         self.trend_reference = 0.0
         self.newest_at = -np.inf  # time of the newest event of any kind
+        self._shares: dict[str, FloatArray] = {}  # what was asked for since the last event
+        self._orders: dict[str, RowArray] = {}
 
     def __len__(self) -> int:
         return len(self.plays)
@@ -102,6 +104,7 @@ class Counters:
         played = weight > 0
         if played.any():
             self._play(rows[played], at[played])
+        self._shares, self._orders = {}, {}
 
     def _play(self, rows: RowArray, at: TimeArray) -> None:
         np.add.at(self.plays, rows, 1)
@@ -115,7 +118,23 @@ class Counters:
         np.add.at(self.trend, rows, 2.0 ** ((at - self.trend_reference) / TREND_HALF_LIFE))
 
     def share(self, name: str) -> FloatArray:
-        """Each video's part of all plays: "all", a window's name ("1d", "7d", "30d") or "trend". Zeros before any."""
+        """Each video's part of all plays: "all", a window's name ("1d", "7d", "30d") or "trend". Zeros before any.
+
+        Not to be changed by the caller: it is kept until the next event.
+        """
+        kept = self._shares  # a thread that is overtaken by an event writes into what is thrown away
+        if name not in kept:
+            kept[name] = self._share(name)
+        return kept[name]
+
+    def order(self, name: str) -> RowArray:
+        """All rows by their share, most played first, ties by row; kept until the next event, like the shares."""
+        kept = self._orders
+        if name not in kept:
+            kept[name] = np.argsort(-self.share(name), kind="stable").astype(np.int32)
+        return kept[name]
+
+    def _share(self, name: str) -> FloatArray:
         counts: NDArray[Any]
         if name == "all":
             counts = self.plays

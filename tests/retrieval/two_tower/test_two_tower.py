@@ -31,8 +31,10 @@ PARAMS = TwoTowerParams(
     epochs=20,
     warm_epochs=1,
     batch=256,
-    negatives=32,
+    negatives=128,
     learning_rate=5e-3,
+    dropout=0.0,
+    temperature=0.1,
     min_count=1,
     id_dropout=0.2,
     validation_users=20,
@@ -105,7 +107,7 @@ def model() -> TwoTower:
 
 @pytest.mark.parametrize("parity", [0, 1])
 def test_even_users_are_given_even_videos(model: TwoTower, parity: int) -> None:
-    rows, _ = model.retrieve(REQUEST, person([parity + 8, parity + 10, parity + 12]), 10)
+    rows, _ = model.retrieve(REQUEST, person([parity + 8, parity + 10, parity + 12]), 6)
     assert (rows % 2 == parity).all()
 
 

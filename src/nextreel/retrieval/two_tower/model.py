@@ -193,7 +193,8 @@ def sampled_softmax(
 
     loss = log(exp(s+) + sum_j exp(s_j + bias_j)) - s+, with s = cosine / temperature. `users` and `positives` are
     (b, t, dim), `negatives` (n, dim), `bias` (b, n): -log(n q_j), which makes the sum an unbiased estimate of that
-    over all videos. `hits` (b, t, n) tells where a negative is the positive itself and does not count. `explicit` is vectors (b, m, dim) and bias (b, m).
+    over all videos. `hits` (b, t, n) tells where a negative is the positive itself and does not count. `explicit` is
+    vectors (b, m, dim) and bias (b, m), MASKED where there is none.
     Source: Bengio, Senecal, Adaptive importance sampling to accelerate training of a neural probabilistic language
     model, IEEE TNN (2008); Yi et al., Sampling-bias-corrected neural modeling, RecSys (2019).
     """
