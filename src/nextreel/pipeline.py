@@ -109,9 +109,9 @@ class Recommender:
             except Exception as error:
                 log.exception("ranking failed", extra={"request_id": request.request_id})
                 trace.failures["ranker"] = repr(error)
-                value, level = _merged(moment.ranks), "unranked"
+                value, level = _merged(moment), "unranked"
         else:
-            value = _merged(moment.ranks)
+            value = _merged(moment)
         return self._slate(moment, objectives, value, trace, level)
 
     def trending(self, request: Request) -> Slate:
@@ -295,9 +295,14 @@ def _ranks(scores: FloatArray) -> FloatArray:
     return ranks
 
 
-def _merged(ranks: FloatArray) -> FloatArray:
-    """(n,) reciprocal rank fusion over the sources (Cormack, Clarke & Büttcher 2009), with their constant of 60."""
-    fused: FloatArray = np.nansum(1.0 / (60.0 + ranks), axis=1).astype(np.float32)
+def _merged(moment: Moment) -> FloatArray:
+    """(n,) what orders candidates that no ranker judged: the score of a source that is alone, else all their ranks.
+
+    Ranks are joined by reciprocal rank fusion (Cormack, Clarke & Büttcher 2009), with their constant of 60.
+    """
+    if len(moment.sources) == 1:
+        return np.nan_to_num(moment.scores[:, 0], nan=0.0)
+    fused: FloatArray = np.nansum(1.0 / (60.0 + moment.ranks), axis=1).astype(np.float32)
     return fused
 
 

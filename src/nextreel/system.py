@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from nextreel.store import LiveStore
 from nextreel.types import Catalogue, Event, IdArray, NextreelError, Request, Slate, UserId, VideoId
 
 FOLLOW_EVERY = 0.1  # seconds between looks at the log for what other processes wrote
+_INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 CATALOGUE, CONFIG = "catalogue.arrow", "config.json"
 
 
@@ -48,7 +50,6 @@ class System:
         self._log = log
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
-        self.store.follow()
 
     @property
     def data_end(self) -> float:
@@ -64,7 +65,8 @@ class System:
         """At most k eligible videos that everybody watches now, best first, and their share of all plays."""
         self._follow()
         slate = self.recommender.trending(request)
-        return list(zip(slate.video_ids, slate.value.tolist(), strict=True))
+        scored = zip(slate.video_ids, slate.value.tolist(), strict=True)
+        return sorted(scored, key=lambda one: -one[1])  # by share alone, whatever the final order moved
 
     def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
         """At most k available videos most like this one, best first, with their likeness.
@@ -148,8 +150,8 @@ def open_system(home: Path, release: str | None = None, *, clock: Literal["wall"
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, log)
     models = Models.load(folder)
     recommender = build(config, catalogue, store, models, load_ranker(folder), timed=about["timed"], release=release)
-    started = time.time()
-    offset = store.newest_at + 1.0 - started
+    store.follow()  # the newest event may be in the log
+    offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset
     return System(recommender, store, log, registry, models, registry.show(release).get("metrics", {}), now)
 
@@ -166,7 +168,7 @@ def _plain(ids: IdArray, row: int) -> VideoId:
 
 
 def _integer(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdecimal() and str(int(text)) == text else text
+    return int(text) if _INTEGER.fullmatch(text) else text
 
 
 def _checked(check: Callable[[], object]) -> tuple[str, float]:

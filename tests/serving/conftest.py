@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -106,10 +107,10 @@ class FakeSystem:
         return [(v, 0.25) for v in self.catalogue.row_of][: request.k]
 
     def resolve_user(self, text: str) -> UserId:
-        return int(text) if text.lstrip("-").isdigit() else text
+        return int(text) if re.fullmatch("-?[0-9]+", text) else text
 
     def resolve_video(self, text: str) -> VideoId:
-        return int(text) if text.lstrip("-").isdigit() else text
+        return int(text) if re.fullmatch("-?[0-9]+", text) else text
 
     def now(self) -> float:
         return NOW

@@ -73,7 +73,7 @@ def columns(catalogue: Catalogue) -> Columns:
         for i, event in enumerate(events):
             made.user[i] = people.index(event.user_id)
             made.at[i], made.kind[i] = event.at, event.kind
-            if event.video_id in catalogue.row_of:
+            if event.video_id is not None and event.video_id in catalogue.row_of:
                 made.video[i] = catalogue.row_of[event.video_id]
             if event.value is not None:
                 made.value[i] = event.value

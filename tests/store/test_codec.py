@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextreel.store.codec import decode, encode, key_of
-from nextreel.types import History, Kind, NextreelError, Profile, UserState
+from nextreel.types import History, Kind, NextreelError, Profile, UserId, UserState
 
 TEXT = st.none() | st.text(max_size=5)
 TIME = st.none() | st.floats(0, 4e9)
@@ -60,7 +60,7 @@ def test_a_state_that_came_back_grows_on_without_changing_the_first(state: UserS
 
 
 def test_every_person_has_a_key_of_their_own() -> None:
-    people = [7, "7", "i/7", -7, "user/i/7", "ann", "Ann"]
+    people: list[UserId] = [7, "7", "i/7", -7, "user/i/7", "ann", "Ann"]
     assert len({key_of(user_id) for user_id in people}) == len(people)
 
 

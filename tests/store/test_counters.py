@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -137,7 +138,7 @@ def test_batches_of_any_size_leave_the_same_counters(stream: tuple[Events, Float
     whole, parts = Counters(VIDEOS), Counters(VIDEOS)
     whole.add(events, weights)
     borders = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
-    for start, end in zip(borders[:-1], borders[1:], strict=True):
+    for start, end in pairwise(borders):
         parts.add(events.take(slice(start, end)), weights[start:end])
     same(whole, parts)
     np.testing.assert_allclose(whole.share("trend"), parts.share("trend"), atol=1e-6)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nextreel.backends import ClosableEventLog, open_log
 from nextreel.relevance import Relevance
 from nextreel.store import LiveStore, MemoryStore, live, write_snapshot
-from nextreel.types import Catalogue, Event, Kind, NextreelError, Profile, UserState
+from nextreel.types import Catalogue, Event, Kind, NextreelError, Profile, UserId, UserState
 
 if TYPE_CHECKING:
     from tests.store.conftest import Columns, Known
@@ -30,7 +30,7 @@ PAST = [
 RULES = Relevance()
 
 
-def event(user_id: str | int, after: float, video: str = "d", kind: Kind = Kind.WATCH) -> Event:
+def event(user_id: UserId, after: float, video: str = "d", kind: Kind = Kind.WATCH) -> Event:
     about_channel = kind in {Kind.SUBSCRIBE, Kind.BLOCK}
     return Event(
         user_id, END + after, kind, None if about_channel else video, channel_id="news" if about_channel else None
@@ -92,8 +92,9 @@ def agree(known: Callable[[UserState], Known]) -> Callable[[LiveStore, MemorySto
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[Event]:
+    people: list[UserId] = ["ann", 7, "new", "cat"]
     ones = st.tuples(
-        st.sampled_from(["ann", 7, "new", "cat"]),
+        st.sampled_from(people),
         st.sampled_from([1.0, 50_000.0]),
         st.sampled_from("abcde"),
         st.sampled_from([Kind.WATCH, Kind.LIKE, Kind.HIDE, Kind.IMPRESSION, Kind.SUBSCRIBE]),
@@ -258,7 +259,7 @@ def test_stores_and_writers_in_many_threads_count_every_event_once(home: Home, k
             for i in range(10):
                 home.log.append([event("ann", 1 + i, "abcde"[number], Kind.LIKE)])
                 stores[number % 2].follow()
-        except BaseException as error:  # noqa: BLE001  a thread's failure must reach the test
+        except BaseException as error:  # a thread's failure must reach the test
             wrong.append(error)
 
     threads = [threading.Thread(target=busy, args=(number,)) for number in range(4)]

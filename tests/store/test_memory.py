@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nextreel.relevance import Relevance
 from nextreel.store import MemoryStore
-from nextreel.types import Catalogue, Event, History, Kind, Profile, UserState
+from nextreel.types import Catalogue, Event, History, Kind, Profile, UserId, UserState
 
 if TYPE_CHECKING:
     from tests.store.conftest import Columns, Known
@@ -24,10 +24,11 @@ ABOUT_CHANNELS = (Kind.SUBSCRIBE, Kind.BLOCK)
 @st.composite
 def streams(draw: st.DrawFn) -> list[Event]:
     """Events of three people, one of whom has a number for an id, oldest first."""
+    people: list[UserId] = ["ann", "bob", 7]
     drawn = draw(
         st.lists(
             st.tuples(
-                st.sampled_from(["ann", "bob", 7]),
+                st.sampled_from(people),
                 st.sampled_from([0.0, 1.0, 90_000.0]),
                 st.sampled_from(list(Kind)),
                 st.sampled_from("abcde"),

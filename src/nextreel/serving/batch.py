@@ -27,7 +27,8 @@ def top_n(
     """The k best videos of each user (None: everybody known): user_id, rank (from 1), video_id, score.
 
     `at` is a time, `end` for just after the newest event known, or `last` for just after each user's own newest.
-    With `source` that retriever alone proposes and nothing is ranked. Sorted by user as given, then rank.
+    With `source` that retriever alone proposes and nothing is ranked. Sorted by user as given, then rank. A column has
+    one type: among integers and texts, all user ids are texts.
     """
     asked = system.store.users() if users is None else list(users)
     recommender = system.recommender if source is None else system.alone(source)
@@ -41,10 +42,11 @@ def top_n(
             scores.append(slate.value)
             counts[number] = len(slate.video_ids)
             advance(1)
+    people: list[UserId] = asked if len({type(one) for one in asked}) < 2 else [str(one) for one in asked]
     ranks = [np.arange(1, count + 1, dtype=np.int32) for count in counts]
     return pa.table(
         {
-            "user_id": pa.array(asked).take(pa.array(np.repeat(np.arange(len(asked)), counts))),
+            "user_id": pa.array(people).take(pa.array(np.repeat(np.arange(len(asked)), counts))),
             "rank": pa.array(np.concatenate(ranks) if ranks else [], pa.int32()),
             "video_id": pa.array(ids),
             "score": pa.array(np.concatenate(scores) if scores else [], pa.float32()),

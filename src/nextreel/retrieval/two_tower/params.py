@@ -25,8 +25,8 @@ class TwoTowerParams(Params):
     profile: bool = True  # country, language, gender and age are inputs
 
     # Training
-    epochs: int = Field(default=6, ge=0)
-    warm_epochs: int = Field(default=2, ge=0)  # of a fit that starts from fitted towers
+    epochs: int = Field(default=5, ge=0)
+    warm_epochs: int = Field(default=1, ge=0)  # of a fit that starts from fitted towers
     max_seconds: float | None = Field(default=None, gt=0)  # a guard; a fit it cuts short cannot be repeated exactly
     batch: int = Field(default=4096, ge=1)  # positions of histories per step
     learning_rate: float = Field(default=2e-3, gt=0)

@@ -1,0 +1,112 @@
+"""Every endpoint over a trained release: what the routes promise holds with real models behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from nextreel.serving.app import create_app
+from nextreel.settings import Settings
+from nextreel.system import System, open_system
+
+SOMEONE = "person-7"
+
+
+@pytest.fixture
+def real(home: Path) -> System:
+    return open_system(home, clock="end")
+
+
+@pytest.fixture
+def server(real: System) -> Iterator[TestClient]:
+    with TestClient(create_app(real, Settings(api_keys=()))) as client:
+        yield client
+
+
+def ids(answer: Any, status: int = 200) -> list[str]:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    return [one["video_id"] for one in body.get("recommendations", body.get("videos"))]
+
+
+def test_a_slate_says_where_everything_in_it_comes_from(server: TestClient, real: System) -> None:
+    body = server.get(f"/recommendations/{SOMEONE}?n=7").json()
+    assert (body["user_id"], body["level"], body["model_version"]) == (SOMEONE, "full", real.release)
+    assert len(body["recommendations"]) == 7
+    for one in body["recommendations"]:
+        row = real.catalogue.row_of[one["video_id"]]
+        assert one["title"] == real.catalogue.titles[row]
+        assert one["category"] == real.catalogue.category_names[real.catalogue.category[row]]
+        assert one["reason"]
+        assert one["source"] in {source.retriever.name for source in real.recommender.sources}
+
+
+@pytest.mark.parametrize("path", ["/recommendations", "/recommend"])
+def test_a_posted_request_gets_the_same_slate_with_its_filters(server: TestClient, real: System, path: str) -> None:
+    plain = ids(server.get(f"/recommendations/{SOMEONE}"))
+    assert ids(server.post(path, json={"user_id": SOMEONE})) == plain
+    without = ids(server.post(path, json={"user_id": SOMEONE, "exclude": plain[:3], "num_recommendations": 5}))
+    assert len(without) == 5
+    assert not set(without) & set(plain[:3])
+    category = real.catalogue.category_names[0]
+    filtered = server.post(path, json={"user_id": SOMEONE, "filters": {"categories": [category]}}).json()
+    rows = real.catalogue.rows([one["video_id"] for one in filtered["recommendations"]])
+    assert len(rows) > 0
+    assert (real.catalogue.categories[rows, 0] > 0).all()
+
+
+@pytest.mark.parametrize("name", ["video_id", "item_id"])
+def test_the_next_answer_reflects_feedback(server: TestClient, name: str) -> None:
+    before = ids(server.get(f"/recommendations/{SOMEONE}"))
+    sent = server.post("/feedback", json={"user_id": SOMEONE, name: before[0], "event_type": "like"})
+    assert (sent.status_code, sent.json()["status"]) == (202, "accepted")
+    after = ids(server.get(f"/recommendations/{SOMEONE}"))
+    assert before[0] not in after
+    assert len(after) == 10
+
+
+def test_feedback_on_channels_is_accepted(server: TestClient, real: System) -> None:
+    body = {"user_id": SOMEONE, "channel_id": real.catalogue.channel_ids[0], "event_type": "subscribe"}
+    assert server.post("/feedback", json=body).status_code == 202
+
+
+def test_feedback_on_an_unknown_video_is_refused_and_leaves_no_trace(server: TestClient, real: System) -> None:
+    sent = server.post("/feedback", json={"user_id": SOMEONE, "video_id": "nothing", "event_type": "like"})
+    assert sent.status_code == 404
+    assert real.store.follow() == 0
+    assert real._log.read(0) == []
+
+
+def test_a_stranger_gets_a_cold_start_list_but_no_invocation(server: TestClient) -> None:
+    assert len(set(ids(server.get("/recommendations/nobody")))) == 10
+    missing = server.post("/invocations", json={"user_id": "nobody", "k": 5})
+    assert (missing.status_code, missing.json()) == (404, {"detail": "User 'nobody' not found"})
+
+
+def test_an_invocation_holds_the_slate_of_the_person(server: TestClient) -> None:
+    body = server.post("/invocations", json={"user_id": SOMEONE, "k": 5}).json()
+    assert body["userId"] == SOMEONE
+    assert [one["videoId"] for one in body["recommendations"]] == ids(server.get(f"/recommendations/{SOMEONE}?n=5"))
+
+
+def test_similar_and_trending_are_lists_of_videos(server: TestClient) -> None:
+    assert len(set(ids(server.get("/trending?n=6")))) == 6
+    assert "v1" not in ids(server.get("/similar/v1?n=6"))
+    assert server.get("/similar/nothing").status_code == 404
+
+
+def test_operators_see_health_metrics_and_releases(server: TestClient, real: System) -> None:
+    server.get(f"/recommendations/{SOMEONE}")
+    health = server.get("/health").json()
+    assert health["status"] == "healthy"
+    assert {check["name"] for check in health["checks"]} == {"state", "event_log", "pipeline"}
+    assert server.get("/health/live").status_code == server.get("/health/ready").status_code == 200
+    assert server.get("/ping").status_code == 200
+    assert "# TYPE" in server.get("/metrics").text
+    models = server.get("/models").json()
+    assert models["serving"] == models["production"] == real.release
+    assert server.get("/docs").status_code == 200
