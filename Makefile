@@ -124,8 +124,15 @@ evaluate: install ## Evaluate on MovieLens-1M against the baselines (DATA_DIR=)
 	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol frozen
 
 .PHONY: bench
-bench: install-dev ## Run every benchmark under benchmarks/ one after the other
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it in the docs (half an hour; DATA_DIR=)
+	@[[ -d "$(DATA_DIR)" ]] || $(BIN)/nextreel data fetch ml-1m --to "$(DATA_DIR)"
+	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol frozen --json benchmarks/results/movielens_frozen.json
+	$(BIN)/python benchmarks/withheld.py --data "$(DATA_DIR)"
+	$(BIN)/python benchmarks/training.py --data "$(DATA_DIR)" --home "$(HOME_DIR)/bench"
+	$(BIN)/python benchmarks/latency.py --home "$(HOME_DIR)/bench"
+	$(BIN)/python benchmarks/cold_start.py --home "$(HOME_DIR)/bench"
+	$(BIN)/python benchmarks/summary.py
+	$(BIN)/python benchmarks/quote.py
 
 .PHONY: clean
 clean: ## Remove caches, coverage and build output; .venv and var stay

@@ -1,0 +1,67 @@
+"""One table of what was measured: reads the JSON files of benchmarks/results and writes summary.md beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+GB = 1e9
+
+
+def load(name: str) -> dict[str, Any]:
+    """The result of one benchmark."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def lines() -> list[tuple[str, str, str]]:
+    """What was measured, the figure, and the file that holds it."""
+    withheld, training, latency, cold = load("withheld"), load("training"), load("latency"), load("cold_start")
+    found, whole = withheld["metrics"], latency["first_request_of_each_person"]["milliseconds"]
+    start = cold["seconds_to_first_answer"]
+    judged = " / ".join(f"{found[name]:.4f}" for name in ("ndcg@10", "recall@10", "hit_rate@10", "recall@100"))
+    broken = sum(withheld["lists_that_break_a_promise"].values())
+    return [
+        (
+            "`nextreel train` on MovieLens-1M: wall clock, peak memory",
+            f"{training['seconds']:.0f} s, {training['peak_memory_bytes'] / GB:.2f} GB",
+            "training.json",
+        ),
+        (
+            f"Lists made from the first 90 %, judged by a script of its own on the hidden 10 % "
+            f"({found['people']:,.0f} people): NDCG@10 / Recall@10 / HR@10 / Recall@100",
+            judged,
+            "withheld.json",
+        ),
+        (
+            f"Of {withheld['lists']:,} lists of 100: with a repeat, a watched video or another length",
+            str(broken),
+            "withheld.json",
+        ),
+        (
+            f"One recommendation in process, one thread, no cached vector ({latency['videos']:,} videos): p50 / p99",
+            f"{whole['p50']:.2f} / {whole['p99']:.2f} ms",
+            "latency.json",
+        ),
+        (
+            "Process start to first answer: `nextreel recommend` / `nextreel serve`",
+            f"{start['nextreel recommend']['median']:.2f} / {start['nextreel serve']['median']:.2f} s",
+            "cold_start.json",
+        ),
+    ]
+
+
+def main() -> None:
+    """Writes the table."""
+    rows = [f"| {what} | {figure} | [{file}](benchmarks/results/{file}) |" for what, figure, file in lines()]
+    machine = load("training")["hardware"]
+    text = "\n".join(["| what | measured | raw |", "|---|---:|---|", *rows])
+    about = f"Measured on {machine.get('processor')}, {machine.get('cores')} cores, without a GPU."
+    (RESULTS / "summary.md").write_text(f"{text}\n\n{about}\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
