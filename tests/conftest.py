@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before anything imports NumPy: several test processes with many threads each only fight over the cores.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"):
@@ -19,6 +20,7 @@ import pytest  # noqa: E402
 if TYPE_CHECKING:
     from nextreel.assembly import Config
     from nextreel.data import Dataset
+    from nextreel.types import Catalogue, Moment, UserState
 
 TINY = {
     "two_tower": {
@@ -78,6 +80,80 @@ def trained(tiny_dataset: Dataset, tiny_config: Config, tmp_path_factory: pytest
 def home(trained: Path, tmp_path: Path) -> Path:
     """A home of the test's own with the trained release in production."""
     return Path(shutil.copytree(trained, tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def catalogue_of() -> Callable[..., Catalogue]:
+    """Makes a catalogue of videos 100, 101, … from the category codes of each; other columns by name."""
+    from nextreel.types import UNKNOWN, Catalogue  # noqa: PLC0415
+
+    def catalogue_of(codes: Sequence[Sequence[int]], **columns: Any) -> Catalogue:
+        n = len(codes)
+        names = columns.pop("category_names", ("news", "sport", "music"))
+        categories = np.zeros((n, len(names)), np.float32)
+        for row, of_video in enumerate(codes):
+            categories[row, list(of_video)] = 1.0
+        plain: dict[str, Any] = {
+            "video_ids": np.arange(100, 100 + n),
+            "titles": [f"Video {row}" for row in range(n)],
+            "category": np.array([of_video[0] if of_video else UNKNOWN for of_video in codes], np.int32),
+            "categories": categories,
+            "channel": np.full(n, UNKNOWN, np.int32),
+            "language": np.full(n, UNKNOWN, np.int32),
+            "duration": np.full(n, np.nan, np.float32),
+            "published_at": np.full(n, np.nan),
+            "maturity": np.zeros(n, np.int8),
+            "available": np.ones(n, np.bool_),
+            "texts": [f"video {row}" for row in range(n)],
+            "category_names": names,
+            "channel_ids": ("c1", "c2"),
+            "language_names": ("de", "en"),
+        } | columns
+        return Catalogue(**plain, row_of={video_id: row for row, video_id in enumerate(plain["video_ids"].tolist())})
+
+    return catalogue_of
+
+
+@pytest.fixture(scope="session")
+def person() -> Callable[..., UserState]:
+    """Makes the state of a person who watched rows, oldest first; at 0, 1, 2, … and with weight 1 if not said."""
+    from nextreel.types import Kind, Profile, UserState  # noqa: PLC0415
+
+    def person(
+        rows: Sequence[int] = (),
+        at: Sequence[float] | None = None,
+        weights: Sequence[float] | None = None,
+        **profile: Any,
+    ) -> UserState:
+        state = UserState(1, Profile(**profile), version=len(rows), known=True)
+        times = range(len(rows)) if at is None else at
+        for row, when, weight in zip(rows, times, [1.0] * len(rows) if weights is None else weights, strict=True):
+            state.history.append(row, when, Kind.WATCH, weight)
+        return state
+
+    return person
+
+
+@pytest.fixture(scope="session")
+def moment_of(person: Callable[..., UserState]) -> Callable[..., Moment]:
+    """Makes a moment of all rows of a catalogue (or the given ones) that no source scored; other parts by name."""
+    from nextreel.store import Counters  # noqa: PLC0415
+    from nextreel.types import Moment, Request  # noqa: PLC0415
+
+    def moment_of(catalogue: Catalogue, rows: Sequence[int] | None = None, **parts: Any) -> Moment:
+        chosen = np.arange(len(catalogue)) if rows is None else np.asarray(rows)
+        nothing = np.empty((len(chosen), 0), np.float32)
+        plain: dict[str, Any] = {
+            "request": Request(1, 1_000.0),
+            "user": person(),
+            "counters": Counters(len(catalogue)),
+            "sources": (),
+            "scores": nothing,
+            "ranks": nothing,
+        } | parts
+        return Moment(catalogue=catalogue, rows=chosen.astype(np.int32), **plain)
+
+    return moment_of
 
 
 @pytest.fixture(scope="session")

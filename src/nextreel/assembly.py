@@ -48,27 +48,28 @@ class MomentParams(Params):
 class Quotas(Params):
     """How many eligible candidates each source may propose; 0 leaves a source out."""
 
-    two_tower: int = 250
-    als: int = 250
-    ease: int = 300
-    item_item: int = 150
-    popular_all: int = 200
-    popular_7d: int = 250
-    popular_1d: int = 100
-    trending: int = 200
+    two_tower: int = 130
+    als: int = 100
+    ease: int = 160
+    item_item: int = 60
+    popular_all: int = 60
+    popular_7d: int = 130
+    popular_1d: int = 40
+    trending: int = 100
 
 
 class Config(Params):
     """Everything that may be chosen for a release; every default is what the project recommends."""
 
     relevance: Relevance = Relevance()
-    two_tower: TwoTowerParams = TwoTowerParams()
+    two_tower: TwoTowerParams = TwoTowerParams(exclude_history=False)  # the pipeline asks for more and filters
     als: AlsParams = AlsParams()
     ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000)
     item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=50)
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
+    ranked: int = Field(default=200, ge=1)  # candidates that the ranker judges, or four times k if that is more
     order: OrderParams = OrderParams()
 
 
@@ -149,6 +150,7 @@ def build(
         features=features.choose(timed),
         ranker=ranker,
         orderers=orderers(config.order),
+        ranked=config.ranked,
         fallback=Popular(counters, "trend" if timed else "all"),
         release=release,
     )

@@ -46,7 +46,7 @@ def load(path: Path) -> Catalogue:
     }
     lists = table["categories"].combine_chunks()
     width = len(names["category_names"])
-    categories = np.asarray(lists.values).reshape(len(table), -1)[:, :width]
+    categories = np.asarray(lists.values).reshape(len(table), max(width, 1))[:, :width]
     ids = table["video_id"].to_pylist()
     return Catalogue(
         video_ids=as_ids(ids),

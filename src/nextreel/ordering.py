@@ -24,6 +24,8 @@ def by_value(moment: Moment, value: FloatArray, k: int) -> Order:
 
 
 def _standardised(value: FloatArray) -> FloatArray:
+    if len(value) == 0:
+        return value
     spread = value.std()
     scaled: FloatArray = (value - value.mean()) / (spread if spread > 0 else np.float32(1))
     return scaled

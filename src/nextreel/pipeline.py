@@ -82,6 +82,7 @@ class Recommender:
     features: Sequence[Feature]
     ranker: Ranker | None  # None: candidates are ordered by how the sources rank them
     orderers: Sequence[Orderer]
+    ranked: int  # candidates that are judged at most, or four times k if that is more
     fallback: Retriever  # what everybody watches: the last rung, filtered like all others
     release: str = ""
     value: Value = field(default=first_objective)
@@ -102,6 +103,7 @@ class Recommender:
             log.exception("retrieval failed", extra={"request_id": request.request_id})
             trace.failures["retrieval"] = repr(error)
             moment, level = self._last_rung(request, user, trace), "trending"
+        moment = self._promising(moment)
         objectives = np.empty((len(moment), 0), np.float32)
         if level == "full" and self.ranker is not None and len(moment):
             try:
@@ -134,6 +136,16 @@ class Recommender:
         """Feature values of every candidate of the moment."""
         return compute(self.features, moment)
 
+    def _promising(self, moment: Moment) -> Moment:
+        """The candidates that all sources together rank best: as many as are worth the ranker's time."""
+        width = max(self.ranked, 4 * moment.request.k)
+        if len(moment) <= width:
+            return moment
+        merged = _merged(moment)
+        kept = np.zeros(len(moment), np.bool_)
+        kept[np.argpartition(-merged, width)[:width]] = True
+        return moment.keep(kept)
+
     def _rank(self, moment: Moment, trace: Trace) -> tuple[FloatArray, FloatArray]:
         ranker = self.ranker
         if ranker is None:
@@ -143,8 +155,11 @@ class Recommender:
         with _timed(trace, "rank"):
             objectives = ranker.score(matrix)
             value = self.value(objectives)
-            if not np.isfinite(value).all():
-                raise NextreelError("Expected finite scores from the ranker, got NaN or infinity.")
+            if value.shape != (len(moment),) or not np.isfinite(value).all():
+                raise NextreelError(
+                    f"Expected {len(moment)} finite scores from the ranker, got {value.size} with "
+                    f"{value.size - np.count_nonzero(np.isfinite(value))} NaN or infinite."
+                )
         return objectives, value
 
     def _candidates(self, request: Request, user: UserState, trace: Trace) -> Moment:
@@ -156,9 +171,11 @@ class Recommender:
             if enough or all(s.quota * widen >= len(self.catalogue) for s in self.sources):
                 break
             widen *= 4
-        if len(kept) < request.k:
-            kept = self._eligible(self._bare(request, user, np.arange(len(self.catalogue), dtype=np.int32)), Trace())
-            kept = kept[np.argsort(-self.fallback.score(request, user, kept), kind="stable")[: request.k]]
+        if len(kept) < request.k:  # no source proposes more: what everybody watches fills up
+            rest = self._eligible(self._bare(request, user, np.arange(len(self.catalogue), dtype=np.int32)), Trace())
+            rest = rest[~np.isin(rest, kept)]
+            best = np.argsort(-self.fallback.score(request, user, rest), kind="stable")[: request.k - len(kept)]
+            kept = np.concatenate([kept, rest[best]])
         trace.candidates, trace.eligible = len(union), len(kept)
         with _timed(trace, "score"):
             scores = self._scores(request, user, kept, trace)
@@ -175,25 +192,35 @@ class Recommender:
             for source in self.sources:
                 name, wanted = source.retriever.name, source.quota * widen + spare
                 try:
-                    proposals[name] = source.retriever.retrieve(request, user, min(wanted, len(self.catalogue)))[0]
+                    rows = source.retriever.retrieve(request, user, min(wanted, len(self.catalogue)))[0]
+                    proposals[name] = self._inside(rows)
                 except Exception as error:
                     log.exception("source %s failed", name, extra={"request_id": request.request_id})
                     trace.failures[name] = repr(error)
             if not proposals:
                 raise NextreelError("Expected candidates from at least one source; every source failed.")
-            union = np.unique(np.concatenate(list(proposals.values())))
+            proposed = np.zeros(len(self.catalogue), np.bool_)
+            for rows in proposals.values():
+                proposed[rows] = True
+            union = np.flatnonzero(proposed).astype(np.int32)
         with _timed(trace, "filter"):
             trace.removed.clear()
             eligible = np.zeros(len(self.catalogue), np.bool_)
             eligible[self._eligible(self._bare(request, user, union), trace)] = True
             chosen = np.zeros(len(self.catalogue), np.bool_)
             for source in self.sources:
-                rows = proposals.get(source.retriever.name)
-                if rows is not None:
-                    rows = rows[eligible[rows]][: source.quota * widen]
-                    trace.proposed[source.retriever.name] = len(rows)
+                name = source.retriever.name
+                if name in proposals:
+                    rows = proposals[name][eligible[proposals[name]]][: source.quota * widen]
+                    trace.proposed[name] = len(rows)
                     chosen[rows] = True
         return proposals, np.flatnonzero(chosen).astype(np.int32), union
+
+    def _inside(self, rows: RowArray) -> RowArray:
+        """The rows, all of which lie in the catalogue; `NextreelError` otherwise."""
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.catalogue):
+            raise NextreelError(f"Expected rows from 0 to {len(self.catalogue) - 1}, got {rows}.")
+        return rows
 
     def _bare(self, request: Request, user: UserState, rows: RowArray) -> Moment:
         """A moment of rows that nothing has scored yet: all that filters look at."""
@@ -243,7 +270,9 @@ class Recommender:
         with _timed(trace, "order"):
             positions, propensities = self._order(moment, value, trace)
         rows = moment.rows[positions]
-        best = np.nanargmin(np.c_[moment.ranks[positions], np.full(len(rows), np.inf)], axis=1)
+        # the last column wins where no source ranks the video: infinity loses against any finite number
+        ranks = np.nan_to_num(moment.ranks[positions], nan=np.inf)
+        best = np.argmin(np.c_[ranks, np.full(len(rows), np.finfo(np.float32).max)], axis=1)
         sources = [(*moment.sources, "eligible")[column] for column in best]
         return Slate(
             request=moment.request,
@@ -287,10 +316,13 @@ class Recommender:
 
 def _ranks(scores: FloatArray) -> FloatArray:
     """(n, S) how many rows each source scores higher; NaN where it has no score."""
+    order = np.argsort(-scores, axis=0)  # NaN comes last
+    ordered = np.take_along_axis(scores, order, axis=0)
+    places = np.broadcast_to(np.arange(len(scores), dtype=np.float32)[:, None], scores.shape).copy()
+    places[1:][ordered[1:] == ordered[:-1]] = 0  # of equals, only the first knows its place
+    np.maximum.accumulate(places, axis=0, out=places)
     ranks = np.empty_like(scores)
-    for column in range(scores.shape[1]):
-        negative = -scores[:, column]
-        ranks[:, column] = np.searchsorted(np.sort(negative), negative, side="left")
+    np.put_along_axis(ranks, order, places, axis=0)
     ranks[np.isnan(scores)] = np.nan
     return ranks
 
@@ -301,7 +333,9 @@ def _merged(moment: Moment) -> FloatArray:
     Ranks are joined by reciprocal rank fusion (Cormack, Clarke & Büttcher 2009), with their constant of 60.
     """
     if len(moment.sources) == 1:
-        return np.nan_to_num(moment.scores[:, 0], nan=0.0)
+        scores = moment.scores[:, 0]
+        unscored = np.isnan(scores)
+        return np.where(unscored, scores[~unscored].min(initial=0.0) - 1.0, scores).astype(np.float32)
     fused: FloatArray = np.nansum(1.0 / (60.0 + moment.ranks), axis=1).astype(np.float32)
     return fused
 

@@ -26,7 +26,7 @@ def history_length(moment: Moment) -> FloatArray:
 
 def days_since_last_event(moment: Moment) -> FloatArray:
     """ln(1 + days since the person's newest event); NaN without one."""
-    return _same(moment, np.log1p(max(0.0, moment.request.at - moment.user.last_at) / DAY))
+    return _same(moment, np.log1p(np.maximum(moment.request.at - moment.user.last_at, 0.0) / DAY))
 
 
 def days_since_first_event(moment: Moment) -> FloatArray:

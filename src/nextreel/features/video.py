@@ -112,4 +112,6 @@ def average_watch_share(moment: Moment) -> FloatArray:
     counters: Counters = moment.counters
     watches = counters.watches[moment.rows]
     mean = counters.watch_seconds[moment.rows] / np.maximum(watches, 1)
-    return np.where(watches > 0, mean / moment.catalogue.duration[moment.rows], np.nan).astype(np.float32)
+    seconds = moment.catalogue.duration[moment.rows]
+    known = (watches > 0) & (seconds > 0)
+    return np.where(known, mean / np.where(known, seconds, 1), np.nan).astype(np.float32)

@@ -74,12 +74,17 @@ class CatBoostRanker:
         if matrix.names != self.names:
             missing = sorted(set(self.names) - set(matrix.names))
             unknown = sorted(set(matrix.names) - set(self.names))
+            wrong = (
+                f"missing {missing}, unknown {unknown}" if missing or unknown else "the same columns in another order"
+            )
             raise NextreelError(
                 f"Expected the {len(self.names)} feature columns of fingerprint {self._fingerprint}, got "
-                f"{fingerprint(matrix.names)}: missing {missing}, unknown {unknown}. "
+                f"{fingerprint(matrix.names)}: {wrong}. "
                 "Hint: train a release with this version of nextreel."
             )
-        scores = self._model.predict(matrix.values, thread_count=1)
+        # FeaturesData hands the array over as it is: half the time of a plain array, which is copied value by value
+        numbers = catboost.FeaturesData(num_feature_data=np.ascontiguousarray(matrix.values))
+        scores = self._model.predict(numbers, thread_count=1)
         return np.asarray(scores, np.float32).reshape(-1, 1)
 
     def importance(self) -> dict[str, float]:

@@ -16,7 +16,7 @@ class TwoTowerParams(Params):
     blocks: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
     feed_forward: int = Field(default=4, ge=1)  # inner width of a block's network, times dim
-    length: int = Field(default=100, ge=1)  # newest positive events of a history that are read
+    length: int = Field(default=64, ge=1)  # newest positive events of a history that are read
     hidden: tuple[int, int] = (256, 128)  # layers of the video tower before its vector
     id_dim: int = Field(default=32, ge=1)
     text_dim: int = Field(default=128, ge=1)  # of the hashed text

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 from zipfile import BadZipFile
 
@@ -70,6 +70,7 @@ class TwoTower:
     name: str = "two_tower"
     _cache: OrderedDict[Hashable, FloatArray] = field(default_factory=OrderedDict, repr=False, compare=False)
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+    _last: local = field(default_factory=local, repr=False, compare=False)  # per thread: the newest answer
 
     @property
     def vectors(self) -> FloatArray:
@@ -100,7 +101,17 @@ class TwoTower:
 
     def encode(self, request: Request, user: UserState) -> FloatArray:
         """The person's unit vector (dim,) at the time of the request; remembered for what the tower reads."""
-        tokens = self._tokens(request, user)
+        # a request asks to propose and then to score: what it was asked last, this thread need not put together again
+        last = getattr(self._last, "answer", None)
+        vector: FloatArray
+        if last is not None and last[0] is request and last[1] is user and last[2] == len(user.history):
+            vector = last[3]
+            return vector
+        vector = self._encoded(self._tokens(request, user))
+        self._last.answer = (request, user, len(user.history), vector)
+        return vector
+
+    def _encoded(self, tokens: _Tokens) -> FloatArray:
         key = tokens.key()
         with self._lock:
             if key in self._cache:
@@ -189,7 +200,7 @@ class TwoTower:
     def extended(self, catalogue: Catalogue) -> TwoTower:
         """The same towers over another catalogue, whose rows they then know; new videos come from their content."""
         index = indexes.build(self.encode_videos(catalogue), self.params.index)
-        return replace(self, index=index, _cache=OrderedDict(), _lock=Lock())
+        return replace(self, index=index, _cache=OrderedDict(), _lock=Lock(), _last=local())
 
     def save(self, folder: Path) -> None:
         """Writes graphs, vectors, encoders, weights and parameters into the folder, which it makes when needed."""

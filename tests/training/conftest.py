@@ -1,0 +1,121 @@
+"""A world that stands still and a system fitted on it, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from nextreel.assembly import Config, Models
+    from nextreel.data import Dataset
+    from nextreel.pipeline import Recommender
+    from nextreel.training import Fitted
+    from nextreel.types import Events
+
+SEED = 4
+VIDEOS = 200
+QUICK = {
+    "als": {"factors": 8, "iterations": 3, "threads": 1},
+    "ease": {"l2": 20.0},
+    "moments": {"active": 120, "idle": 120, "negatives": 30, "horizon_days": 15.0},
+    "ranker": {"iterations": 15, "depth": 3, "threads": 1},
+    "quotas": {"two_tower": 0, "als": 40, "ease": 40, "item_item": 40, "popular_all": 40, "trending": 30},
+}
+# Towers that learn by heart what they see: a leak would show.
+TOWERS = {
+    "dim": 32,
+    "blocks": 1,
+    "heads": 1,
+    "feed_forward": 1,
+    "length": 20,
+    "hidden": (32, 16),
+    "id_dim": 32,
+    "text_dim": 16,
+    "min_count": 1,
+    "request_gap": False,
+    "profile": False,
+    "epochs": 60,
+    "warm_epochs": 60,
+    "batch": 512,
+    "learning_rate": 1e-2,
+    "warm_learning_rate": 1e-2,
+    "dropout": 0.0,
+    "id_dropout": 0.0,
+    "profile_dropout": 0.0,
+    "temperature": 0.1,
+    "negatives": 64,
+    "explicit_negatives": 0,
+    "validation_users": 0,
+    "threads": 1,
+}
+
+
+@dataclass(frozen=True)
+class Still:
+    """A data set whose last fifth was kept from fitting, and what was fitted on the rest."""
+
+    dataset: Dataset  # all of it
+    known: int  # events that fitting was given
+    config: Config
+    fitted: Fitted
+    first: Models  # the retrievers that the ranker's rows were made with
+    given: list[Events]  # what each call for retrievers was given, in order
+
+
+RecommenderOf = Callable[..., "Recommender"]
+
+
+@pytest.fixture(scope="session")
+def recommender_of() -> RecommenderOf:
+    """Makes a recommender over a fresh store that applied the first n events of a data set, in parts of a size."""
+    from nextreel.assembly import build  # noqa: PLC0415  most tests need no table library
+    from nextreel.store import MemoryStore  # noqa: PLC0415
+
+    def recommender_of(dataset: Dataset, config: Config, models: Models, n: int, part: int | None = None) -> Any:
+        events = dataset.events
+        profiles = dict(zip(events.user_ids.tolist(), dataset.profiles, strict=True))
+        store = MemoryStore(dataset.catalogue, config.relevance, profiles)
+        for start in range(0, n, part or max(n, 1)):
+            store.apply_many(events.take(slice(start, min(n, start + (part or n)))))
+        return build(config, dataset.catalogue, store, models, None, timed=dataset.timed)
+
+    return recommender_of
+
+
+@pytest.fixture(scope="session")
+def quick_config() -> Config:
+    """All sources but the towers."""
+    from nextreel.assembly import Config  # noqa: PLC0415
+
+    return Config.model_validate(QUICK)
+
+
+@pytest.fixture(scope="session")
+def spied() -> Callable[[Dataset, Config], tuple[Fitted, list[Models], list[Events]]]:
+    """Fits, and tells also which retrievers were fitted on the way and on what."""
+    from nextreel.training import fit as fit_module  # noqa: PLC0415  the name of the function too
+
+    del fit_module
+    import sys  # noqa: PLC0415
+
+    module = sys.modules["nextreel.training.fit"]
+
+    def spied(dataset: Dataset, config: Config) -> tuple[Fitted, list[Models], list[Events]]:
+        models: list[Models] = []
+        given: list[Events] = []
+
+        def spy(events: Events, *rest: Any, **named: Any) -> Models:
+            given.append(events)
+            models.append(real(events, *rest, **named))
+            return models[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            real = module.fit_models
+            patch.setattr(module, "fit_models", spy)
+            return module.fit(dataset, config), models, given
+
+    return spied
