@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,10 +61,9 @@ class Still:
 
     dataset: Dataset  # all of it
     known: int  # events that fitting was given
-    config: Config
     fitted: Fitted
-    first: Models  # the retrievers that the ranker's rows were made with
-    given: list[Events]  # what each call for retrievers was given, in order
+    models: list[Models]  # retrievers in the order they were fitted: for the ranker's rows, then for the release
+    given: list[Events]  # what each of them was given
 
 
 RecommenderOf = Callable[..., "Recommender"]
@@ -97,12 +97,7 @@ def quick_config() -> Config:
 @pytest.fixture(scope="session")
 def spied() -> Callable[[Dataset, Config], tuple[Fitted, list[Models], list[Events]]]:
     """Fits, and tells also which retrievers were fitted on the way and on what."""
-    from nextreel.training import fit as fit_module  # noqa: PLC0415  the name of the function too
-
-    del fit_module
-    import sys  # noqa: PLC0415
-
-    module = sys.modules["nextreel.training.fit"]
+    module = import_module("nextreel.training.fit")  # the package has a function of this name
 
     def spied(dataset: Dataset, config: Config) -> tuple[Fitted, list[Models], list[Events]]:
         models: list[Models] = []
@@ -119,3 +114,35 @@ def spied() -> Callable[[Dataset, Config], tuple[Fitted, list[Models], list[Even
             return module.fit(dataset, config), models, given
 
     return spied
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_dataset: Dataset, quick_config: Config) -> Fitted:
+    """A system without towers, fitted in a second."""
+    from nextreel.training import fit  # noqa: PLC0415
+
+    return fit(tiny_dataset, quick_config)
+
+
+@pytest.fixture(scope="session")
+def still(spied: Callable[[Dataset, Config], tuple[Fitted, list[Models], list[Events]]]) -> Still:
+    """People of known tastes who watch in a random order, so that no video ages: only a leak tells parts apart."""
+    from nextreel.assembly import Config  # noqa: PLC0415
+    from nextreel.data import World  # noqa: PLC0415
+    from nextreel.types import Kind  # noqa: PLC0415
+
+    dataset = World.make(300, VIDEOS, 16_000, seed=SEED).dataset()
+    events = dataset.events.take(np.flatnonzero(dataset.events.kind == Kind.WATCH))
+    mixed = events.take(np.random.default_rng(SEED).permutation(len(events)))
+    dataset = replace(dataset, events=replace(mixed, at=events.at))
+    quotas = {"two_tower": VIDEOS, "als": 0, "ease": 40, "item_item": 0}  # the towers propose everything
+    config = Config.model_validate(
+        QUICK
+        | {
+            "two_tower": TOWERS,
+            "quotas": quotas,
+            "moments": {"active": 250, "idle": 250, "negatives": 60, "horizon_days": 10.0},
+        }
+    )
+    known = int(len(dataset.events) * 0.8)
+    return Still(dataset, known, *spied(dataset.until(known), config))
