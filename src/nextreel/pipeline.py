@@ -254,6 +254,12 @@ class Recommender:
             among = np.sort(-candidates.scores[:, column])
             ranks[:, column] = np.searchsorted(among, -scores[:, column], side="left")
         ranks[np.isnan(scores)] = np.nan
+        # a product over other rows may round otherwise: a candidate keeps the very numbers that it has as one
+        place = np.full(len(self.catalogue), -1)
+        place[candidates.rows] = np.arange(len(candidates))
+        place = place[rows]
+        scores[place >= 0] = candidates.scores[place[place >= 0]]
+        ranks[place >= 0] = candidates.ranks[place[place >= 0]]
         return Moment(request, user, self.catalogue, self.store.counters, rows, candidates.sources, scores, ranks)
 
     def _last_rung(self, request: Request, user: UserState, trace: Trace) -> Moment:

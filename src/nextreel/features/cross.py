@@ -51,7 +51,7 @@ def channel_affinity(moment: Moment) -> FloatArray:
     history = moment.user.history
     rows = history.rows[-_LONG:][history.weights[-_LONG:] > 0]
     channel = moment.catalogue.channel[moment.rows]
-    if len(rows) == 0:
+    if len(rows) == 0 or not moment.catalogue.channel_ids:
         return np.full(len(moment), np.nan, np.float32)
     watched, counts = np.unique(moment.catalogue.channel[rows], return_counts=True)
     where = np.minimum(np.searchsorted(watched, channel), len(watched) - 1)
