@@ -186,6 +186,7 @@ def situations(draw: st.DrawFn, build: Build, person: Callable[..., UserState]) 
         maturity=np.array(maturity, np.int8),
         language=np.array(language, np.int32),
     )
+    recommender = replace(recommender, ranked=draw(st.integers(1, 30)))
     watched = set(history) if request.user_id == 1 else set()
     limit = 18.0 if age is None or request.user_id != 1 else age
     limit = limit if request.max_maturity is None else min(limit, request.max_maturity)
@@ -241,6 +242,21 @@ def test_no_slate_breaks_the_promise_whatever_is_asked_and_whatever_fails(
         assert ("ranker" in slate.trace.failures) == ranker_fails
         assert set(slate.trace.failures) - {"ranker"} == broken
         assert slate.trace.eligible >= len(slate.rows)
+
+
+def test_only_the_promising_candidates_are_ranked(build: Build) -> None:
+    class Counting(ByPlays):
+        def score(self, matrix: Matrix) -> FloatArray:
+            judged.append(len(matrix.values))
+            return super().score(matrix)
+
+    judged: list[int] = []
+    sources = [Source(Fixed("als", list(range(VIDEOS))), 30)]
+    recommender = replace(build(sources, Counting()), ranked=6)
+    assert recommender.recommend(Request(1, NOW, 1)).rows.tolist() == [5]  # the least played of the six best
+    assert recommender.recommend(Request(1, NOW, 3)).rows.tolist() == [11, 10, 9]  # four times k
+    assert recommender.recommend(Request(1, NOW, 20)).rows.tolist()[0] == 23
+    assert judged == [6, 12, 24]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -311,9 +327,11 @@ def test_what_a_lone_source_cannot_score_comes_after_what_it_can(build: Build) -
 
 
 def test_a_quota_is_widened_until_k_are_eligible(build: Build, person: Callable[..., UserState]) -> None:
-    recommender = alone(build, list(range(VIDEOS)), quota=1, state=person([0, 1, 2]))
+    recommender = alone(build, list(reversed(range(VIDEOS))), quota=1, state=person([23, 22, 21]))
     assert recommender.recommend(Request(1, NOW, 1)).trace.eligible == 1
-    assert recommender.recommend(Request(1, NOW, 10)).rows.tolist() == list(range(3, 13))
+    slate = recommender.recommend(Request(1, NOW, 10))
+    assert slate.rows.tolist() == list(range(20, 10, -1))  # all from the source, none to fill up
+    assert slate.trace.eligible == 16
 
 
 def test_watched_videos_do_not_use_up_the_quota(build: Build, person: Callable[..., UserState]) -> None:

@@ -146,7 +146,8 @@ def test_a_feature_is_what_it_says(feature: Feature, expected: float | list[floa
     column = feature(now())
     assert column.dtype == np.float32
     assert column.shape == (4,)
-    np.testing.assert_allclose(column, np.broadcast_to(np.float64(expected), 4), rtol=2e-6, atol=2e-6)
+    wanted = expected if isinstance(expected, list) else [expected] * 4
+    np.testing.assert_allclose(column, np.array(wanted, np.float64), rtol=2e-6, atol=2e-6)
 
 
 def test_every_feature_has_its_value_in_the_table() -> None:
