@@ -52,16 +52,17 @@ def diverse(params: OrderParams) -> Orderer:
     def by_diversity(moment: Moment, value: FloatArray, k: int) -> Order:
         pool = by_value(moment, value, k * params.depth).positions
         k = min(k, len(pool))
-        categories = moment.catalogue.categories[moment.rows[pool]]
-        length = np.linalg.norm(categories, axis=1, keepdims=True)
-        categories = np.asarray(categories / np.where(length > 0, length, 1), np.float32)
+        rows = moment.rows[pool]
+        length = np.maximum(moment.catalogue.category_length[rows], np.float32(1e-9))
+        categories = moment.catalogue.categories[rows] / length[:, None]
+        cosines = np.asarray(categories @ categories.T, np.float32)
         gain = (1 - params.diversity) * _standardised(value[pool])
-        placed = np.zeros(categories.shape[1], np.float32)
+        likeness = np.zeros(len(pool), np.float32)  # sum of the cosines to those already placed
         chosen = np.empty(k, np.intp)
         for place in range(k):
-            best = int(np.argmax(gain - params.diversity / max(place, 1) * (categories @ placed)))
+            best = int((gain - likeness * np.float32(params.diversity / max(place, 1))).argmax())
             chosen[place] = best
-            placed += categories[best]
+            likeness += cosines[best]
             gain[best] = -np.inf
         return Order(pool[chosen], np.ones(k, np.float32))
 

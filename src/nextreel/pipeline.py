@@ -141,10 +141,7 @@ class Recommender:
         width = max(self.ranked, 4 * moment.request.k)
         if len(moment) <= width:
             return moment
-        merged = _merged(moment)
-        kept = np.zeros(len(moment), np.bool_)
-        kept[np.argpartition(-merged, width)[:width]] = True
-        return moment.keep(kept)
+        return moment.take(np.sort(np.argpartition(-_merged(moment), width)[:width]))
 
     def _rank(self, moment: Moment, trace: Trace) -> tuple[FloatArray, FloatArray]:
         ranker = self.ranker
@@ -199,26 +196,35 @@ class Recommender:
                     trace.failures[name] = repr(error)
             if not proposals:
                 raise NextreelError("Expected candidates from at least one source; every source failed.")
-            proposed = np.zeros(len(self.catalogue), np.bool_)
-            for rows in proposals.values():
-                proposed[rows] = True
-            union = np.flatnonzero(proposed).astype(np.int32)
+            together = np.concatenate(list(proposals.values()))
+            union = self._distinct(together)
         with _timed(trace, "filter"):
             trace.removed.clear()
             eligible = np.zeros(len(self.catalogue), np.bool_)
             eligible[self._eligible(self._bare(request, user, union), trace)] = True
-            chosen = np.zeros(len(self.catalogue), np.bool_)
-            for source in self.sources:
-                name = source.retriever.name
-                if name in proposals:
-                    rows = proposals[name][eligible[proposals[name]]][: source.quota * widen]
-                    trace.proposed[name] = len(rows)
-                    chosen[rows] = True
-        return proposals, np.flatnonzero(chosen).astype(np.int32), union
+            # of each source's eligible proposals, as many as its quota
+            sizes = [len(rows) for rows in proposals.values()]
+            quotas = [source.quota * widen for source in self.sources if source.retriever.name in proposals]
+            fit = eligible[together]
+            before = np.cumsum(fit)
+            starts = np.concatenate([[0], before])[np.cumsum([0, *sizes[:-1]])]
+            fit &= before <= np.repeat(starts + quotas, sizes)
+            source_of = np.repeat(np.arange(len(sizes)), sizes)
+            counts = np.bincount(source_of[fit], minlength=len(sizes))
+            trace.proposed.update(zip(proposals, counts.tolist(), strict=True))
+        return proposals, self._distinct(together[fit]), union
+
+    def _distinct(self, rows: RowArray) -> RowArray:
+        """The rows without repeats, ascending."""
+        among = np.zeros(len(self.catalogue), np.bool_)
+        among[rows] = True
+        return among.nonzero()[0].astype(np.int32)
 
     def _inside(self, rows: RowArray) -> RowArray:
         """The rows, all of which lie in the catalogue; `NextreelError` otherwise."""
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.catalogue):
+        if rows.dtype != np.int32:
+            raise NextreelError(f"Expected rows as int32, got {rows.dtype}.")
+        if len(rows) and rows.view(np.uint32).max() >= len(self.catalogue):  # read so, a negative row is a large one
             raise NextreelError(f"Expected rows from 0 to {len(self.catalogue) - 1}, got {rows}.")
         return rows
 
@@ -231,13 +237,15 @@ class Recommender:
         """The rows that every filter keeps; the trace counts what each removed."""
         for keep in self.filters:
             mask = keep(moment)
-            trace.removed[keep.__name__] = len(mask) - int(np.count_nonzero(mask))
-            moment = moment.keep(mask)
+            removed = len(mask) - int(np.count_nonzero(mask))
+            trace.removed[keep.__name__] = removed
+            if removed:
+                moment = moment.take(mask)
         return moment.rows
 
     def _scores(self, request: Request, user: UserState, rows: RowArray, trace: Trace) -> FloatArray:
         """(n, S) score of every source for every row; a column of NaN for a source that fails."""
-        scores = np.full((len(rows), len(self.sources)), np.nan, np.float32)
+        scores = np.full((len(self.sources), len(rows)), np.nan, np.float32).T  # each source in one piece
         for column, source in enumerate(self.sources):
             try:
                 scores[:, column] = source.retriever.score(request, user, rows)
@@ -276,10 +284,10 @@ class Recommender:
         with _timed(trace, "order"):
             positions, propensities = self._order(moment, value, trace)
         rows = moment.rows[positions]
-        # the last column wins where no source ranks the video: infinity loses against any finite number
-        ranks = np.nan_to_num(moment.ranks[positions], nan=np.inf)
-        best = np.argmin(np.c_[ranks, np.full(len(rows), np.finfo(np.float32).max)], axis=1)
-        sources = [(*moment.sources, "eligible")[column] for column in best]
+        ranks = moment.ranks[positions]
+        unranked = np.isnan(ranks)
+        best = np.where(unranked.all(axis=1), -1, np.where(unranked, np.inf, ranks).argmin(axis=1))
+        sources = [(*moment.sources, "eligible")[column] for column in best.tolist()]
         return Slate(
             request=moment.request,
             rows=rows,
@@ -300,21 +308,11 @@ class Recommender:
         k = min(moment.request.k, len(moment))
         positions = np.argsort(-value, kind="stable")
         propensities = np.ones(len(positions), np.float32)
+        # The i-th place keeps the i-th best value, whoever was moved there: later orderers see earlier moves.
+        ordered = value[positions].astype(np.float32)
         for number, orderer in enumerate(self.orderers):
             last = number == len(self.orderers) - 1
-            # The i-th place keeps the i-th best value, whoever was moved there: later orderers see earlier moves.
-            ordered = np.sort(value)[::-1].astype(np.float32)
-            places = Moment(
-                moment.request,
-                moment.user,
-                moment.catalogue,
-                moment.counters,
-                moment.rows[positions],
-                moment.sources,
-                moment.scores[positions],
-                moment.ranks[positions],
-            )
-            order = orderer(places, ordered, k if last else len(positions))
+            order = orderer(moment.take(positions), ordered, k if last else len(positions))
             trace.moved[orderer.__name__] = int(np.count_nonzero(order.positions[:k] != np.arange(k)))
             positions, propensities = positions[order.positions], order.propensities
         return positions[:k].astype(np.int32), propensities[:k]
@@ -322,15 +320,19 @@ class Recommender:
 
 def _ranks(scores: FloatArray) -> FloatArray:
     """(n, S) how many rows each source scores higher; NaN where it has no score."""
-    order = np.argsort(-scores, axis=0)  # NaN comes last
-    ordered = np.take_along_axis(scores, order, axis=0)
-    places = np.broadcast_to(np.arange(len(scores), dtype=np.float32)[:, None], scores.shape).copy()
-    places[1:][ordered[1:] == ordered[:-1]] = 0  # of equals, only the first knows its place
-    np.maximum.accumulate(places, axis=0, out=places)
-    ranks = np.empty_like(scores)
-    np.put_along_axis(ranks, order, places, axis=0)
-    ranks[np.isnan(scores)] = np.nan
-    return ranks
+    falling = -scores.T  # (S, n): each source in one piece
+    size = falling.shape[1]
+    order = falling.argsort(axis=1)  # NaN comes last
+    order += (np.arange(len(falling)) * size)[:, None]  # places in the flat array
+    flat = falling.ravel()
+    ordered = flat[order]
+    places = np.broadcast_to(np.arange(size, dtype=np.float32), falling.shape).copy()
+    places[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = 0  # of equals, only the first knows its place
+    np.maximum.accumulate(places, axis=1, out=places)
+    ranks = np.empty_like(flat)
+    ranks[order] = places
+    ranks[np.isnan(flat)] = np.nan
+    return ranks.reshape(falling.shape).T
 
 
 def _merged(moment: Moment) -> FloatArray:
@@ -356,24 +358,31 @@ _WHY = {
     "popular_1d": "much watched today",
     "trending": "rising now",
 }
+_PERSONAL = frozenset({"two_tower", "als", "ease", "item_item"})
+_RECENT = 20  # events among which a video to name is looked for
+_ALIKE = np.float32(0.8)  # cosine of the categories from which a video may be named
 
 
 def _reasons(moment: Moment, positions: RowArray, sources: list[str]) -> list[str]:
-    """One short sentence for each place: the person's nearest recent video, or why the source proposed it."""
-    history = moment.user.history
-    recent = history.rows[-20:][history.weights[-20:] > 0]
+    """One short sentence for each place: why its source proposed it, and which recent video of the person it is like.
+
+    Where several recent videos are equally like it, places take turns, so that a list does not name one all along.
+    """
     reasons = [_WHY.get(source, "eligible for you") for source in sources]
-    categories = moment.catalogue.categories
-    if len(recent) == 0 or categories.shape[1] == 0:
+    history, catalogue = moment.user.history, moment.catalogue
+    recent = history.rows[-_RECENT:][history.weights[-_RECENT:] > 0][::-1]  # newest first
+    personal = [place for place, source in enumerate(sources) if source in _PERSONAL]
+    if len(recent) == 0 or not personal:
         return reasons
-    shown = categories[moment.rows[positions]]
-    likeness = (shown @ categories[recent].T) / np.maximum(
-        np.linalg.norm(shown, axis=1)[:, None] * np.linalg.norm(categories[recent], axis=1)[None, :], 1e-9
-    )
-    nearest = len(recent) - 1 - np.argmax(likeness[:, ::-1], axis=1)  # the newest among equals
-    for place, (source, which) in enumerate(zip(sources, nearest, strict=True)):
-        if source in {"two_tower", "als", "ease", "item_item"} and likeness[place, which] > 0.99:
-            reasons[place] += f", such as {moment.catalogue.titles[recent[which]]}"
+    shown = moment.rows[positions[personal]]
+    length = catalogue.category_length[shown][:, None] * catalogue.category_length[recent]
+    likeness = catalogue.categories[shown] @ catalogue.categories[recent].T / np.maximum(length, np.float32(1e-9))
+    nearest = likeness >= np.maximum(likeness.max(axis=1, keepdims=True) - np.float32(1e-3), _ALIKE)
+    turn = np.arange(len(shown)) % np.maximum(nearest.sum(axis=1), 1)
+    which = (nearest.cumsum(axis=1) > turn[:, None]).argmax(axis=1)
+    for place, alike, number in zip(personal, nearest.any(axis=1).tolist(), which.tolist(), strict=True):
+        if alike:
+            reasons[place] += f", such as {catalogue.titles[recent[number]]}"
     return reasons
 
 

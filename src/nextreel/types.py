@@ -1,4 +1,4 @@
-"""The nouns of nextreel and the protocols its rooms are joined by; imports NumPy alone.
+"""The nouns of nextreel and the protocols its rooms are joined by; needs NumPy alone.
 
 Times are seconds since 1970-01-01 UTC as floats. A *row* is the dense index of a video inside one catalogue.
 """
@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nextreel.history import History
 
 UserId: TypeAlias = int | str
 VideoId: TypeAlias = int | str
@@ -121,6 +123,10 @@ class Catalogue:
     channel_ids: tuple[VideoId, ...]
     language_names: tuple[str, ...]
     row_of: Mapping[VideoId, int] = field(repr=False)  # id -> row
+    category_length: FloatArray = field(init=False, repr=False)  # (n,) root of how many categories the video has
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "category_length", np.linalg.norm(self.categories, axis=1).astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -128,70 +134,6 @@ class Catalogue:
     def rows(self, video_ids: Sequence[VideoId]) -> RowArray:
         """Rows of the ids, UNKNOWN (-1) for an id that is not in the catalogue."""
         return np.fromiter((self.row_of.get(v, UNKNOWN) for v in video_ids), np.int32, len(video_ids))
-
-
-class History:
-    """A person's events about videos, oldest first, in arrays that grow at the end.
-
-    The views it hands out stay valid (and stay as they were) when more is appended.
-    """
-
-    __slots__ = ("_at", "_kind", "_n", "_row", "_weight")
-
-    def __init__(self, capacity: int = 8) -> None:
-        self._n = 0
-        self._row = np.empty(capacity, np.int32)
-        self._at = np.empty(capacity, np.float64)
-        self._kind = np.empty(capacity, np.int8)
-        self._weight = np.empty(capacity, np.float32)
-
-    def __len__(self) -> int:
-        return self._n
-
-    def _reserve(self, more: int) -> None:
-        need = self._n + more
-        if need > len(self._row):
-            size = max(need, 2 * len(self._row))
-            for name in ("_row", "_at", "_kind", "_weight"):
-                old = getattr(self, name)
-                new = np.empty(size, old.dtype)
-                new[: self._n] = old[: self._n]
-                setattr(self, name, new)
-
-    def append(self, row: int, at: float, kind: int, weight: float) -> None:
-        """Adds one event."""
-        self._reserve(1)
-        n = self._n
-        self._row[n], self._at[n], self._kind[n], self._weight[n] = row, at, kind, weight
-        self._n = n + 1
-
-    def extend(self, rows: RowArray, at: TimeArray, kinds: NDArray[np.int8], weights: FloatArray) -> None:
-        """Adds events in their order."""
-        more = len(rows)
-        self._reserve(more)
-        where = slice(self._n, self._n + more)
-        self._row[where], self._at[where], self._kind[where], self._weight[where] = rows, at, kinds, weights
-        self._n += more
-
-    @property
-    def rows(self) -> RowArray:
-        """Catalogue row of each event."""
-        return self._row[: self._n]
-
-    @property
-    def at(self) -> TimeArray:
-        """Time of each event."""
-        return self._at[: self._n]
-
-    @property
-    def kinds(self) -> NDArray[np.int8]:
-        """Kind of each event."""
-        return self._kind[: self._n]
-
-    @property
-    def weights(self) -> FloatArray:
-        """Graded relevance of each event: above 0 liked, below 0 disliked, 0 a touch that says nothing."""
-        return self._weight[: self._n]
 
 
 @dataclass(slots=True)
@@ -246,17 +188,17 @@ class Moment:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def keep(self, mask: BoolArray) -> Moment:
-        """The moment with only the rows where mask is True, order kept."""
+    def take(self, which: BoolArray | NDArray[np.integer[Any]]) -> Moment:
+        """The moment with only the chosen rows: those where a mask is True, or the given positions in their order."""
         return Moment(
             self.request,
             self.user,
             self.catalogue,
             self.counters,
-            self.rows[mask],
+            self.rows[which],
             self.sources,
-            self.scores[mask],
-            self.ranks[mask],
+            self.scores[which],
+            self.ranks[which],
         )
 
 

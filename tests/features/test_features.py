@@ -170,7 +170,7 @@ def test_a_row_has_the_same_value_wherever_it_stands(feature: Feature, now: Call
         whole.ranks[some],
     )
     np.testing.assert_array_equal(feature(part), feature(whole)[some])
-    assert feature(whole.keep(np.zeros(4, np.bool_))).shape == (0,)
+    assert feature(whole.take(np.zeros(4, np.bool_))).shape == (0,)
 
 
 NEWCOMER: dict[Feature, float] = {

@@ -52,7 +52,7 @@ def test_the_planted_order_is_learned(ranker: CatBoostRanker) -> None:
 
 
 def test_what_says_nothing_matters_least(ranker: CatBoostRanker) -> None:
-    importance = ranker.importance()
+    importance = ranker.importance
     assert list(importance)[-1] == "noise"
     assert sum(importance.values()) == pytest.approx(100)
     assert list(importance.values()) == sorted(importance.values(), reverse=True)
@@ -85,7 +85,31 @@ def test_a_loaded_ranker_scores_as_the_saved_one(ranker: CatBoostRanker, tmp_pat
     matrix = Matrix(NAMES, planted(2).values)
     np.testing.assert_array_equal(loaded.score(matrix), ranker.score(matrix))
     assert loaded.names == ranker.names
-    assert loaded.importance() == pytest.approx(ranker.importance())
+    assert loaded.importance == pytest.approx(ranker.importance)
+
+
+@pytest.mark.parametrize(("depth", "iterations"), [(1, 5), (4, 60), (10, 8)])
+def test_the_trees_score_as_catboost_itself(depth: int, iterations: int, tmp_path: Path) -> None:
+    import catboost as library  # noqa: PLC0415
+
+    params = SMALL.model_copy(update={"depth": depth, "iterations": iterations})
+    holes = planted(0)
+    holes.values[::7, 0] = np.nan  # NaN was seen in this column, never in the others
+    fitted = catboost.fit(holes, planted(1, 30), params)
+    fitted.save(tmp_path)
+    reference = library.CatBoost().load_model(str(tmp_path / "ranker_model.cbm"))
+    values = planted(2).values
+    values[::5, 0], values[::9, 1], values[1, 2], values[2, 2] = np.nan, np.nan, np.inf, -np.inf
+    values[3] = fitted.trees.border[:1]  # a value that lies on the border
+    np.testing.assert_allclose(fitted.trees.score(values), reference.predict(values), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["trees.npz", "ranker.json", "ranker_model.cbm"])
+def test_a_ranker_without_one_of_its_files_is_refused(name: str, ranker: CatBoostRanker, tmp_path: Path) -> None:
+    ranker.save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(NextreelError, match="train and publish the release again"):
+        CatBoostRanker.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -94,26 +94,19 @@ def test_a_person_without_a_positive_gets_nothing_and_no_score(model: Als) -> No
         assert np.isnan(model.score(NOW, state, np.array([1, 2], np.int32))).all()
 
 
-def test_one_more_event_changes_the_remembered_vector(model: Als) -> None:
-    state = person([0, 2])
-    before = model.user_vector(state)
-    assert model.user_vector(state) is before
+def test_one_more_event_changes_the_remembered_scores(model: Als) -> None:
+    state, rows = person([0, 2]), np.arange(8, dtype=np.int32)
+    before = model.score(NOW, state, rows)
+    np.testing.assert_array_equal(model.score(NOW, state, rows), before)
     state.history.append(5, 9.0, Kind.WATCH, 1.0)
     state.version += 1
-    assert not np.allclose(model.user_vector(state), before)
+    assert not np.allclose(model.score(NOW, state, rows), before)
 
 
-def test_the_remembered_vectors_are_bounded() -> None:
-    model = Als(np.eye(3, dtype=np.float32), AlsParams(factors=3))
-    for number in range(als.CACHED_USERS + 50):
-        model.user_vector(person([0], weight=1.0 + number))
-    assert len(model._users) == als.CACHED_USERS
-
-
-def test_two_stores_that_hold_the_same_person_do_not_share_a_vector(model: Als) -> None:
-    one, other = person([0, 2]), person([1, 3])
+def test_two_stores_that_hold_the_same_person_do_not_share_scores(model: Als) -> None:
+    one, other, rows = person([0, 2]), person([1, 3]), np.arange(8, dtype=np.int32)
     assert (one.user_id, one.version) == (other.user_id, other.version)
-    assert not np.allclose(model.user_vector(one), model.user_vector(other))
+    assert not np.allclose(model.score(NOW, one, rows), model.score(NOW, other, rows))
 
 
 def test_repeated_events_count_once_as_the_strongest(model: Als) -> None:

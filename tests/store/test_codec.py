@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nextreel.history import History
 from nextreel.store.codec import decode, encode, key_of
-from nextreel.types import History, Kind, NextreelError, Profile, UserId, UserState
+from nextreel.types import Kind, NextreelError, Profile, UserId, UserState
 
 TEXT = st.none() | st.text(max_size=5)
 TIME = st.none() | st.floats(0, 4e9)

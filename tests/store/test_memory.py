@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nextreel.history import History
 from nextreel.relevance import Relevance
 from nextreel.store import MemoryStore
-from nextreel.types import Catalogue, Event, History, Kind, Profile, UserId, UserState
+from nextreel.types import Catalogue, Event, Kind, Profile, UserId, UserState
 
 if TYPE_CHECKING:
     from tests.store.conftest import Columns, Known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +92,10 @@ class Buckets:
         numbers = np.asarray(values, np.float64)
         codes = np.searchsorted(np.asarray(self.edges), numbers, side="right") + 1
         return np.where(np.isnan(numbers), 0, codes).astype(np.int32)
+
+    def code(self, value: float | None) -> int:
+        """The code of one number, 0 where it is missing."""
+        return 0 if value is None or math.isnan(value) else bisect_right(self.edges, value) + 1
 
     def save(self, folder: Path) -> None:
         """Writes `buckets/<name>.json` below the folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -59,6 +60,11 @@ def choose(timed: bool) -> tuple[Feature, ...]:
 
 def names(features: Sequence[Feature], sources: Sequence[str]) -> tuple[str, ...]:
     """Names of the columns that `compute` gives: each source's score and rank, then the features."""
+    return _names(tuple(features), tuple(sources))
+
+
+@lru_cache(maxsize=64)  # a process serves few releases; putting the names together costs more than most features
+def _names(features: tuple[Feature, ...], sources: tuple[str, ...]) -> tuple[str, ...]:
     return (
         *(f"score_{source}" for source in sources),
         *(f"rank_{source}" for source in sources),
@@ -69,12 +75,12 @@ def names(features: Sequence[Feature], sources: Sequence[str]) -> tuple[str, ...
 def compute(features: Sequence[Feature], moment: Moment) -> Matrix:
     """One row per candidate, one column per source score, source rank (ln(1 + rank)) and feature."""
     sources = len(moment.sources)
-    values: FloatArray = np.empty((len(moment), 2 * sources + len(features)), np.float32)
-    values[:, :sources] = moment.scores
-    np.log1p(moment.ranks, out=values[:, sources : 2 * sources])
-    for column, feature in enumerate(features, 2 * sources):
-        values[:, column] = feature(moment)
-    return Matrix(names(features, moment.sources), values)
+    columns: FloatArray = np.empty((2 * sources + len(features), len(moment)), np.float32)  # each in one piece
+    columns[:sources] = moment.scores.T
+    np.log1p(moment.ranks.T, out=columns[sources : 2 * sources])
+    for number, feature in enumerate(features, 2 * sources):
+        columns[number] = feature(moment)
+    return Matrix(names(features, moment.sources), columns.T)
 
 
 def fingerprint(columns: Sequence[str]) -> str:

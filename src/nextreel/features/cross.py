@@ -18,9 +18,8 @@ def _affinity(moment: Moment, last: int) -> FloatArray:
     if len(rows) == 0 or categories.shape[1] == 0:
         return np.full(len(moment), np.nan, np.float32)
     taste = categories[rows].sum(axis=0)
-    candidates = categories[moment.rows]
-    scale = np.linalg.norm(candidates, axis=1) * np.linalg.norm(taste)
-    affinity: FloatArray = candidates @ taste / np.maximum(scale, np.float32(1e-9))
+    scale = moment.catalogue.category_length[moment.rows] * np.linalg.norm(taste)
+    affinity: FloatArray = categories[moment.rows] @ taste / np.maximum(scale, np.float32(1e-9))
     return affinity
 
 

@@ -10,7 +10,7 @@ _EPOCH_WEEKDAY = 4  # 1 January 1970 was a Thursday; Monday is 1
 
 
 def _same(moment: Moment, value: float) -> FloatArray:
-    return np.full(len(moment), value, np.float32)
+    return np.full(len(moment.rows), value, np.float32)
 
 
 def _played(moment: Moment, since: float) -> int:
@@ -74,4 +74,4 @@ def day_of_week(moment: Moment) -> FloatArray:
 def mean_value_given(moment: Moment) -> FloatArray:
     """Mean graded relevance of the person's events: how easily pleased; NaN without any."""
     weights = moment.user.history.weights
-    return _same(moment, weights.mean() if len(weights) else np.nan)
+    return _same(moment, weights.sum(dtype=np.float64) / len(weights) if len(weights) else np.nan)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from nextreel.store import Counters
 from nextreel.types import DAY, FloatArray, Moment
@@ -19,11 +16,13 @@ def _log_share(moment: Moment, name: str) -> FloatArray:
     return np.asarray(np.log(share + np.float32(_FLOOR)), np.float32)
 
 
-def _smoothed(part: NDArray[Any], whole: NDArray[Any], rows: NDArray[np.int32]) -> FloatArray:
+def _smoothed(moment: Moment, part: str, whole: str) -> FloatArray:
     """(part + prior × mean) / (whole + prior): a ratio that few events cannot throw about."""
-    everything = float(whole.sum())
-    mean = float(part.sum()) / everything if everything else 0.0
-    return np.asarray((part[rows] + _PRIOR * mean) / (whole[rows] + _PRIOR), np.float32)
+    counters: Counters = moment.counters
+    everything = counters.total(whole)
+    mean = counters.total(part) / everything if everything else 0.0
+    counted, among = getattr(counters, part)[moment.rows], getattr(counters, whole)[moment.rows]
+    return np.asarray((counted + _PRIOR * mean) / (among + _PRIOR), np.float32)
 
 
 def share_all(moment: Moment) -> FloatArray:
@@ -85,32 +84,30 @@ def duration(moment: Moment) -> FloatArray:
 
 def mean_value(moment: Moment) -> FloatArray:
     """Mean value (rating) that people gave the video, smoothed towards the mean of all."""
-    counters: Counters = moment.counters
-    return _smoothed(counters.value_sum, counters.value_count, moment.rows)
+    return _smoothed(moment, "value_sum", "value_count")
 
 
 def click_through_rate(moment: Moment) -> FloatArray:
     """Clicks per impression, smoothed."""
-    counters: Counters = moment.counters
-    return _smoothed(counters.clicks, counters.impressions, moment.rows)
+    return _smoothed(moment, "clicks", "impressions")
 
 
 def like_ratio(moment: Moment) -> FloatArray:
     """Likes per play, smoothed."""
-    counters: Counters = moment.counters
-    return _smoothed(counters.likes, counters.plays, moment.rows)
+    return _smoothed(moment, "likes", "plays")
 
 
 def rejection_ratio(moment: Moment) -> FloatArray:
     """Dislikes, hides and skips per play, smoothed."""
-    counters: Counters = moment.counters
-    return _smoothed(counters.rejections, counters.plays, moment.rows)
+    return _smoothed(moment, "rejections", "plays")
 
 
 def average_watch_share(moment: Moment) -> FloatArray:
     """Mean watch time over the video's duration; NaN where either is unknown."""
     counters: Counters = moment.counters
     watches = counters.watches[moment.rows]
+    if not watches.any():
+        return np.full(len(moment), np.nan, np.float32)
     mean = counters.watch_seconds[moment.rows] / np.maximum(watches, 1)
     seconds = moment.catalogue.duration[moment.rows]
     known = (watches > 0) & (seconds > 0)

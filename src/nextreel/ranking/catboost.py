@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import catboost
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from nextreel.features import fingerprint
 from nextreel.params import Params
 from nextreel.progress import Progress, silent
+from nextreel.ranking.trees import Trees, from_catboost
 from nextreel.types import FloatArray, Matrix, NextreelError
+
+TREES_FILE, MODEL_FILE, ABOUT_FILE = "trees.npz", "ranker_model.cbm", "ranker.json"
 
 
 class CatBoostParams(Params):
     """Hyper-parameters of the CatBoost ranker."""
 
     loss: Literal["YetiRank", "YetiRankPairwise", "QuerySoftMax", "QueryRMSE"] = "YetiRank"
-    permutations: int = 3  # YetiRank: orders drawn for each gradient; fewer is faster and noisier
+    permutations: int = Field(default=3, ge=1)  # YetiRank: orders drawn for each gradient; fewer is faster and noisier
     iterations: int = 1000
     learning_rate: float = 0.1
-    depth: int = 6
+    depth: int = Field(default=6, ge=1, le=16)
     l2: float = 3.0
     early_stopping: int = 100  # iterations without a better validation NDCG before it stops
     seed: int = 42
@@ -58,16 +64,19 @@ class Rows:
         )
 
 
+@dataclass(frozen=True)
 class CatBoostRanker:
-    """A fitted ranker with one objective, `relevance`; higher is better, comparable within one moment only."""
+    """A fitted ranker with one objective, `relevance`; higher is better, comparable within one moment only.
 
-    objectives = ("relevance",)
+    Scoring needs NumPy alone: the trees are arrays. The model as CatBoost knows it is kept for its own tools.
+    """
 
-    def __init__(self, model: catboost.CatBoost, names: tuple[str, ...], metrics: dict[str, float]) -> None:
-        self.names = names
-        self.metrics = metrics
-        self._model = model
-        self._fingerprint = fingerprint(names)
+    names: tuple[str, ...]
+    trees: Trees
+    metrics: Mapping[str, float]
+    importance: Mapping[str, float]  # each feature's part of the change of the prediction, in percent, largest first
+    model: bytes = field(repr=False)  # CatBoost's own file
+    objectives: tuple[str, ...] = ("relevance",)
 
     def score(self, matrix: Matrix) -> FloatArray:
         """(n, 1) scores. Raises `NextreelError` when the matrix has other columns than the ranker was fitted on."""
@@ -78,40 +87,39 @@ class CatBoostRanker:
                 f"missing {missing}, unknown {unknown}" if missing or unknown else "the same columns in another order"
             )
             raise NextreelError(
-                f"Expected the {len(self.names)} feature columns of fingerprint {self._fingerprint}, got "
+                f"Expected the {len(self.names)} feature columns of fingerprint {fingerprint(self.names)}, got "
                 f"{fingerprint(matrix.names)}: {wrong}. "
                 "Hint: train a release with this version of nextreel."
             )
-        # FeaturesData hands the array over as it is: half the time of a plain array, which is copied value by value
-        numbers = catboost.FeaturesData(num_feature_data=np.ascontiguousarray(matrix.values))
-        scores = self._model.predict(numbers, thread_count=1)
-        return np.asarray(scores, np.float32).reshape(-1, 1)
-
-    def importance(self) -> dict[str, float]:
-        """Each feature's part of the loss change or prediction change, in percent, largest first."""
-        values = self._model.get_feature_importance(type="PredictionValuesChange")
-        ordered = sorted(zip(self.names, values, strict=True), key=lambda pair: -pair[1])
-        return {name: float(value) for name, value in ordered}
+        return self.trees.score(matrix.values)[:, None]
 
     def save(self, folder: Path) -> None:
-        """Writes ranker_model.cbm; the column names and metrics live in the model's metadata."""
+        """Writes the trees, what is known of them, and CatBoost's own model into the folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        metadata = self._model.get_metadata()
-        metadata["nextreel_columns"] = "\n".join(self.names)
-        self._model.save_model(str(folder / "ranker_model.cbm"))
+        self.trees.save(folder / TREES_FILE)
+        about = {"names": self.names, "metrics": dict(self.metrics), "importance": dict(self.importance)}
+        (folder / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        (folder / MODEL_FILE).write_bytes(self.model)
 
     @classmethod
     def load(cls, folder: Path) -> CatBoostRanker:
-        """The ranker that `save` wrote."""
-        model = catboost.CatBoost()
-        model.load_model(str(folder / "ranker_model.cbm"))
-        return cls(model, tuple(model.get_metadata()["nextreel_columns"].split("\n")), {})
+        """The ranker that `save` wrote. Raises `NextreelError` when a file is missing or wrong."""
+        try:
+            about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
+            names, metrics, importance = tuple(about["names"]), about["metrics"], about["importance"]
+            model = (folder / MODEL_FILE).read_bytes()
+        except (OSError, KeyError, ValueError) as error:
+            raise NextreelError(
+                f"Expected a saved ranker ({ABOUT_FILE}, {TREES_FILE}, {MODEL_FILE}) in {folder}; got: {error}. "
+                "Hint: train and publish the release again."
+            ) from error
+        return cls(names, Trees.load(folder / TREES_FILE), metrics, importance, model)
 
 
 def fit(train: Rows, valid: Rows, params: CatBoostParams, progress: Progress = silent) -> CatBoostRanker:
     """The ranker fitted on `train`, with as many trees as are best on `valid` by NDCG@10.
 
-    Raises `NextreelError` when either part has no moment with both a positive and a negative row.
+    Raises `NextreelError` when either part has no moment with a positive row, or CatBoost is missing.
     """
     for name, part in (("training", train), ("validation", valid)):
         if not len(part) or not (part.labels > 0).any():
@@ -119,6 +127,7 @@ def fit(train: Rows, valid: Rows, params: CatBoostParams, progress: Progress = s
                 f"Expected {name} moments with at least one positive among the candidates, got none. "
                 "Hint: more interactions, or a longer label horizon."
             )
+    catboost = _library()
     model = catboost.CatBoost(
         {
             "loss_function": _loss(params),
@@ -127,6 +136,7 @@ def fit(train: Rows, valid: Rows, params: CatBoostParams, progress: Progress = s
             "learning_rate": params.learning_rate,
             "depth": params.depth,
             "l2_leaf_reg": params.l2,
+            "nan_mode": "Min",
             "random_seed": params.seed,
             "thread_count": params.threads,
             "od_type": "Iter",
@@ -140,15 +150,36 @@ def fit(train: Rows, valid: Rows, params: CatBoostParams, progress: Progress = s
         model.fit(_pool(train), eval_set=_pool(valid))
     ndcg = model.eval_metrics(_pool(valid), ["NDCG:top=10;type=Base"], eval_period=model.tree_count_)
     metrics = {"ndcg_at_10_of_candidates": float(next(iter(ndcg.values()))[-1]), "trees": float(model.tree_count_)}
-    return CatBoostRanker(model, train.names, metrics)
+    return _served(model, train.names, metrics)
+
+
+def _served(model: Any, names: tuple[str, ...], metrics: dict[str, float]) -> CatBoostRanker:
+    """The fitted model as what a release holds of it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        exported, own = Path(temporary) / "model.json", Path(temporary) / MODEL_FILE
+        model.save_model(str(exported), format="json")
+        model.save_model(str(own))
+        trees, content = from_catboost(json.loads(exported.read_text(encoding="utf-8"))), own.read_bytes()
+    changes = model.get_feature_importance(type="PredictionValuesChange").tolist()
+    importance = dict(sorted(zip(names, changes, strict=True), key=lambda pair: -pair[1]))
+    return CatBoostRanker(names, trees, metrics, importance, content)
+
+
+def _library() -> Any:
+    try:
+        import catboost  # noqa: PLC0415  a server works without it
+    except ImportError as error:
+        raise NextreelError("Fitting the ranker needs CatBoost. Hint: pip install 'nextreel[train]'.") from error
+    return catboost
 
 
 def _loss(params: CatBoostParams) -> str:
     return f"{params.loss}:permutations={params.permutations}" if params.loss.startswith("Yeti") else params.loss
 
 
-def _pool(rows: Rows) -> catboost.Pool:
-    return catboost.Pool(
+def _pool(rows: Rows) -> Any:
+    pool = _library().Pool
+    return pool(
         rows.values,
         label=rows.labels,
         group_id=rows.groups,

@@ -1,19 +1,20 @@
-"""What the collaborative models share: positives without repeats, and the best of a column of scores."""
+"""What the collaborative models share: positives without repeats, the best of a column of scores, a cache."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import blake2b
 from threading import Lock
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextreel.history import History
 from nextreel.types import FloatArray, NextreelError, RowArray, UserState
 
 Value = TypeVar("Value")
+CACHE_BYTES = 32_000_000  # of score columns that a model remembers, one for each person
 
 
 class FitError(NextreelError):
@@ -52,17 +53,6 @@ def positives(
     return (one // n_videos).astype(np.int32), (one % n_videos).astype(np.int32), largest
 
 
-def liked(rows: RowArray, weights: FloatArray) -> tuple[RowArray, FloatArray]:
-    """Rows of one history with a weight above 0, each once and placed by its last event, and their largest weight."""
-    keep = weights > 0
-    rows, weights = rows[keep][::-1], weights[keep][::-1]  # newest first, so that unique keeps the last event
-    one, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-    largest = np.zeros(len(one), np.float32)
-    np.maximum.at(largest, inverse, weights)
-    newest_last = np.argsort(-first, kind="stable")
-    return one[newest_last], largest[newest_last]
-
-
 def best(scores: FloatArray, n: int) -> RowArray:
     """At most n rows with the highest finite scores, best first; equal scores in order of the row."""
     n = min(n, len(scores))
@@ -71,11 +61,17 @@ def best(scores: FloatArray, n: int) -> RowArray:
     if n < len(scores):
         # all that reach the n-th score, so that ties at the edge are broken by row and not by the partition
         edge = np.partition(scores, len(scores) - n)[len(scores) - n]
-        chosen = np.flatnonzero(scores >= edge)
+        chosen = (scores >= edge).nonzero()[0]
     else:
         chosen = np.arange(len(scores))
-    chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:n]
-    return chosen[np.isfinite(scores[chosen])].astype(np.int32)
+    if len(chosen) == 0:  # NaN reaches nothing
+        return np.empty(0, np.int32)
+    reached = scores[chosen]
+    order = np.argsort(-reached, kind="stable")[:n]
+    if not np.isfinite(reached[order[-1]]) or not np.isfinite(reached[order[0]]):
+        order = order[np.isfinite(reached[order])]
+    rows: RowArray = chosen[order].astype(np.int32)
+    return rows
 
 
 def unseen(scores: FloatArray, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
@@ -89,31 +85,33 @@ def unseen(scores: FloatArray, user: UserState, n: int) -> tuple[RowArray, Float
 class Cache(Generic[Value]):
     """A bounded map from a history to what was computed from it; the longest unused entry leaves first.
 
-    The key is a digest of the history itself: an event changes it, and two stores that hold the same person at the
-    same version but with other events never get each other's value. Safe between threads.
+    The key is the history's stamp: an event changes it, and two stores that hold the same person at the same version
+    but with other events never get each other's value. Safe between threads.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = max(1, capacity)
-        self._entries: OrderedDict[bytes, Value] = OrderedDict()
+        self._entries: OrderedDict[int, Value] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, user: UserState, compute: Callable[[RowArray, FloatArray], Value]) -> Value:
-        """The value for the person's history of now: remembered, or computed from its rows and weights."""
-        rows, weights = user.history.rows, user.history.weights
-        digest = blake2b(rows.tobytes(), digest_size=16)
-        digest.update(weights.tobytes())
-        key = digest.digest()
+    def get(self, history: History, compute: Callable[[RowArray, FloatArray], Value]) -> Value:
+        """The value for the history of now: remembered, or computed from its liked rows and their weights."""
+        key = history.stamp
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        value = compute(rows, weights)
+        value = compute(*history.liked)
         with self._lock:
             self._entries[key] = value
             while len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
         return value
+
+
+def columns(videos: int) -> Cache[FloatArray]:
+    """An empty cache of score columns (videos,), of as many people as fit into memory."""
+    return Cache(CACHE_BYTES // (4 * max(1, videos)))

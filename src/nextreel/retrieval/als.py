@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from nextreel.history import liked
 from nextreel.params import Params
 from nextreel.progress import Progress, silent
-from nextreel.retrieval._arrays import Cache, FitError, best, liked, positives, unseen
+from nextreel.retrieval._arrays import Cache, FitError, best, columns, positives, unseen
 from nextreel.types import FloatArray, Request, RowArray, UserState
 
-CACHED_USERS = 4096  # folded-in vectors kept in memory: 0.3 MB with 20 factors
 FACTORS_FILE = "item_factors.npy"
 GRAM_FILE = "gram.npy"
 PARAMS_FILE = "als.json"
@@ -53,7 +53,10 @@ class Als:
     item_factors: FloatArray  # (videos, factors)
     params: AlsParams
     name: str = "als"
-    _users: Cache[FloatArray] = field(default_factory=lambda: Cache(CACHED_USERS), repr=False, compare=False)
+    _columns: Cache[FloatArray] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_columns", columns(len(self.item_factors)))
 
     @cached_property
     def gram(self) -> NDArray[np.float64]:
@@ -65,7 +68,10 @@ class Als:
 
     def vector(self, rows: RowArray, weights: FloatArray) -> FloatArray:
         """The user factors (factors,) of a history of rows and relevance weights; zeros without a positive."""
-        rows, weights = liked(rows, weights)
+        return self._folded_in(*liked(rows, weights))
+
+    def _folded_in(self, rows: RowArray, weights: FloatArray) -> FloatArray:
+        """The same for rows without repeats and weights above 0."""
         if len(rows) == 0:
             return np.zeros(self.item_factors.shape[1], np.float32)
         confidence = (self.params.alpha * weights).astype(np.float64)
@@ -81,23 +87,19 @@ class Als:
         """The score of every video (videos,) for a history of rows and relevance weights."""
         return np.asarray(self.item_factors @ self.vector(rows, weights), np.float32)
 
-    def user_vector(self, user: UserState) -> FloatArray:
-        """The user factors (factors,) of a person's state, remembered while the state stays the same."""
-        return self._users.get(user, self.vector)
+    def _column(self, rows: RowArray, weights: FloatArray) -> FloatArray:
+        """The score of every video (videos,) for rows without repeats; NaN for one without a positive."""
+        if len(rows) == 0:
+            return np.full(len(self.item_factors), np.nan, np.float32)
+        return np.asarray(self.item_factors @ self._folded_in(rows, weights), np.float32)
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """At most n rows outside the history, best first, and their scores; empty for one without a positive."""
-        vector = self.user_vector(user)
-        if not vector.any():
-            return np.empty(0, np.int32), np.empty(0, np.float32)
-        return unseen(self.item_factors @ vector, user, n)
+        return unseen(self._columns.get(user.history, self._column), user, n)
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for one without a positive."""
-        vector = self.user_vector(user)
-        if not vector.any():
-            return np.full(len(rows), np.nan, np.float32)
-        return np.asarray(self.item_factors[rows] @ vector, np.float32)
+        return self._columns.get(user.history, self._column)[rows]
 
     def similar(self, row: int, n: int) -> tuple[RowArray, FloatArray]:
         """At most n other rows by the cosine of their factors, best first, and the cosines."""
@@ -125,7 +127,7 @@ def load(folder: Path) -> Als:
     """The model that `Als.save` wrote, its factors memory-mapped. Raises FitError when a file is missing or wrong."""
     try:
         about = json.loads((folder / PARAMS_FILE).read_text(encoding="utf-8"))
-        factors = np.load(folder / FACTORS_FILE, mmap_mode="r", allow_pickle=False)
+        factors = np.asarray(np.load(folder / FACTORS_FILE, mmap_mode="r", allow_pickle=False))
         gram = np.load(folder / GRAM_FILE, allow_pickle=False)
         model = Als(factors, AlsParams(**about["params"]), about["name"])
     except (OSError, KeyError, ValueError) as error:

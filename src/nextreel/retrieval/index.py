@@ -1,5 +1,7 @@
 """The vector index: nearest rows by inner product, kind chosen by size; FAISS is known to this file alone.
 
+A small catalogue is searched exactly, by a product with all vectors; FAISS is imported for the larger ones only.
+
 A folder holds `index.json`, `vectors.npy` (memory-mapped when read) and, unless it is flat, `index.faiss`.
 """
 
@@ -10,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from nextreel.params import Params
+from nextreel.retrieval._arrays import best
 from nextreel.types import FloatArray, NextreelError, RowArray
 
 VECTORS_FILE = "vectors.npy"
@@ -59,7 +61,7 @@ class Index:
     vectors: FloatArray  # (n, d), perhaps memory-mapped
     params: IndexParams
     kind: IndexKind
-    engine: Any  # the FAISS index, whose library is not typed
+    engine: Any = None  # the FAISS index, whose library is not typed; None where the vectors are all there is
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -76,6 +78,12 @@ class Index:
         k = min(k, len(self))
         if k <= 0:
             return np.empty(0, np.int32), np.empty(0, np.float32)
+        if self.kind == "flat":
+            scores = np.asarray(self.vectors @ query, np.float32)
+            if exclude is not None:
+                scores[exclude[exclude < len(self)]] = -np.inf
+            rows = best(scores, k)
+            return rows, scores[rows]
         unwanted = None if exclude is None or len(exclude) == 0 else np.asarray(exclude, np.int64)
         batch = np.ascontiguousarray(query[None], np.float32)
         scores, rows = self.engine.search(batch, k, params=self._parameters(k, unwanted))
@@ -83,16 +91,16 @@ class Index:
         return rows[0][found].astype(np.int32), scores[0][found].astype(np.float32)
 
     def _parameters(self, k: int, exclude: NDArray[np.int64] | None) -> Any:
-        """FAISS' search parameters, None where its defaults do."""
+        """FAISS' search parameters."""
+        import faiss  # noqa: PLC0415
+
         options: dict[str, Any] = {}
         if exclude is not None:
             options["sel"] = faiss.IDSelectorNot(faiss.IDSelectorBatch(exclude))
         if self.kind == "hnsw":
             skipped = 0 if exclude is None else len(exclude)
             return faiss.SearchParametersHNSW(efSearch=max(self.params.search_width, 2 * (k + skipped)), **options)
-        if self.kind == "ivf":
-            return faiss.SearchParametersIVF(nprobe=min(self.params.probes, self.engine.nlist), **options)
-        return faiss.SearchParameters(**options) if options else None
+        return faiss.SearchParametersIVF(nprobe=min(self.params.probes, self.engine.nlist), **options)
 
     def save(self, folder: Path) -> None:
         """Writes the vectors, the parameters and the index into the folder, which it makes when needed."""
@@ -100,13 +108,10 @@ class Index:
         np.save(folder / VECTORS_FILE, self.vectors)
         text = json.dumps({"kind": self.kind, "params": self.params.model_dump()}, indent=2, sort_keys=True)
         (folder / PARAMS_FILE).write_text(text + "\n", encoding="utf-8")
-        if self.kind != "flat":  # a flat one is its vectors
+        if self.kind != "flat":
+            import faiss  # noqa: PLC0415
+
             faiss.write_index(self.engine, str(folder / FAISS_FILE))
-
-
-def serve_single_threaded() -> None:
-    """Lets every search of this process run on its caller's thread alone: requests are the parallelism of a server."""
-    faiss.omp_set_num_threads(1)
 
 
 def build(vectors: FloatArray, params: IndexParams | None = None) -> Index:
@@ -126,16 +131,18 @@ def build(vectors: FloatArray, params: IndexParams | None = None) -> Index:
         bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise VectorIndexError(f"Expected finite vectors; row {bad} is not. Hint: was the learning rate too high?")
     kind = params.kind_for(len(vectors)) if len(vectors) else "flat"
-    return Index(vectors, params, kind, _engine(vectors, params, kind))
+    return Index(vectors, params, kind, None if kind == "flat" else _engine(vectors, params, kind))
 
 
 def _engine(vectors: FloatArray, params: IndexParams, kind: IndexKind) -> Any:
-    """The FAISS index of that kind over the vectors."""
+    """The FAISS index of that kind, which is not flat, over the vectors."""
+    import faiss  # noqa: PLC0415
+
     n, d = vectors.shape
     if kind == "hnsw":
         engine = faiss.IndexHNSWFlat(d, params.links, faiss.METRIC_INNER_PRODUCT)
         engine.hnsw.efConstruction = params.build_width
-    elif kind == "ivf":
+    else:
         lists = min(params.lists or max(1, int(4 * n**0.5)), n)
         quantizer = faiss.IndexFlatIP(d)
         engine = faiss.IndexIVFFlat(quantizer, d, lists, faiss.METRIC_INNER_PRODUCT)
@@ -145,8 +152,6 @@ def _engine(vectors: FloatArray, params: IndexParams, kind: IndexKind) -> Any:
         engine.cp.min_points_per_centroid = 1  # small catalogues are no reason to warn
         engine.cp.max_points_per_centroid = TRAINING_POINTS
         engine.train(vectors)
-    else:
-        engine = faiss.IndexFlatIP(d)
     engine.add(vectors)
     return engine
 
@@ -156,19 +161,27 @@ def load(folder: Path) -> Index:
     try:
         about = json.loads((folder / PARAMS_FILE).read_text(encoding="utf-8"))
         kind, params = about["kind"], IndexParams(**about["params"])
-        vectors = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
-        if kind == "flat":
-            engine = _engine(np.ascontiguousarray(vectors), params, "flat")
-        else:
-            engine = faiss.read_index(str(folder / FAISS_FILE), faiss.IO_FLAG_MMAP_IFC)
+        vectors = np.asarray(np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False))
+        engine = None if kind == "flat" else _read(folder / FAISS_FILE)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise VectorIndexError(
             f"Expected a saved index ({PARAMS_FILE}, {VECTORS_FILE}) in {folder}; got: {error}. "
             "Hint: train and publish the release again."
         ) from error
-    if engine.ntotal != len(vectors):
+    if engine is not None and engine.ntotal != len(vectors):
         raise VectorIndexError(
             f"Expected {len(vectors)} rows, as in {VECTORS_FILE}, in the index in {folder}; got {engine.ntotal}. "
             "Hint: the files come from two builds; train and publish the release again."
         )
     return Index(vectors, params, kind, engine)
+
+
+def _read(path: Path) -> Any:
+    """The FAISS index in the file, memory-mapped; its searches run on their caller's thread alone.
+
+    Requests are the parallelism of a server.
+    """
+    import faiss  # noqa: PLC0415
+
+    faiss.omp_set_num_threads(1)
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)

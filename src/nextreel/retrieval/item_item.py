@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from nextreel.history import liked
 from nextreel.params import Params
-from nextreel.retrieval._arrays import Cache, FitError, best, liked, positives, unseen
+from nextreel.retrieval._arrays import Cache, FitError, best, columns, positives, unseen
 from nextreel.types import FloatArray, Request, RowArray, UserState
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-CACHE_BYTES = 32_000_000  # of score columns remembered, one per person
 DENSE_VIDEOS = 6000  # largest catalogue whose weights are kept whole: 144 MB
 WIDE_NEIGHBOURS = 200  # weights kept for each video of a larger one
 BLOCK_CELLS = 16_000_000  # of a dense block of weights while neighbours are chosen: 64 MB
@@ -68,7 +68,7 @@ class ItemItem:
     _scores: Cache[FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_scores", Cache(CACHE_BYTES // (4 * max(1, len(self)))))
+        object.__setattr__(self, "_scores", columns(len(self)))
 
     def __len__(self) -> int:
         return len(self.weights.offsets) - 1 if isinstance(self.weights, Sparse) else len(self.weights)
@@ -78,7 +78,10 @@ class ItemItem:
 
         Each distinct row with a weight above 0 counts once, 0.5 ** (newer distinct rows / half_life) with a half-life.
         """
-        rows, _ = liked(rows, weights)
+        return self._sum(*liked(rows, weights))
+
+    def _sum(self, rows: RowArray, _: FloatArray) -> FloatArray:
+        """The same for rows without repeats and weights above 0."""
         if self.params.max_history is not None:
             rows = rows[-self.params.max_history :]
         if len(rows) == 0:
@@ -94,13 +97,13 @@ class ItemItem:
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """At most n rows outside the history with a score other than 0, best first, and their scores."""
-        scores = self._scores.get(user, self.scores)
+        scores = self._scores.get(user.history, self._sum)
         rows, values = unseen(scores, user, n)
         return rows[values != 0], values[values != 0]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for a person none of whose positives is in the model."""
-        scores = self._scores.get(user, self.scores)
+        scores = self._scores.get(user.history, self._sum)
         if not scores.any():
             return np.full(len(rows), np.nan, np.float32)
         return scores[rows]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from nextreel.types import History, NextreelError, Profile, UserId, UserState
+from nextreel.history import History
+from nextreel.types import NextreelError, Profile, UserId, UserState
 
 _VERSION = b"\x01"
 

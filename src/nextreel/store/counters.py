@@ -72,6 +72,7 @@ class Counters:
         self.newest_at = -np.inf  # time of the newest event of any kind
         self._shares: dict[str, FloatArray] = {}  # what was asked for since the last event
         self._orders: dict[str, RowArray] = {}
+        self._totals: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.plays)
@@ -104,7 +105,7 @@ class Counters:
         played = weight > 0
         if played.any():
             self._play(rows[played], at[played])
-        self._shares, self._orders = {}, {}
+        self._shares, self._orders, self._totals = {}, {}, {}
 
     def _play(self, rows: RowArray, at: TimeArray) -> None:
         np.add.at(self.plays, rows, 1)
@@ -132,6 +133,13 @@ class Counters:
         kept = self._orders
         if name not in kept:
             kept[name] = np.argsort(-self.share(name), kind="stable").astype(np.int32)
+        return kept[name]
+
+    def total(self, name: str) -> float:
+        """The sum over all videos of a column, such as "plays"; kept until the next event, like the shares."""
+        kept = self._totals
+        if name not in kept:
+            kept[name] = float(getattr(self, name).sum())
         return kept[name]
 
     def _share(self, name: str) -> FloatArray:

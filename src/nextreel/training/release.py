@@ -59,8 +59,6 @@ def write(fitted: Fitted, folder: Path) -> None:
     fitted.ranker.save(folder / "ranker")
     about = {"config": fitted.config.model_dump(mode="json"), "timed": fitted.timed}
     (folder / CONFIG).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    importance = json.dumps(fitted.ranker.importance(), indent=2)
-    (folder / "feature_importance.json").write_text(importance + "\n", encoding="utf-8")
 
 
 def lineage(fitted: Fitted, dataset: Dataset) -> dict[str, Any]:

@@ -16,19 +16,13 @@ OPSET = 17
 
 
 def user_graph(towers: Towers, params: TwoTowerParams) -> bytes:
-    """The user tower: vectors (b, l, dim), weights (b, l), gaps (b, l), profile (b, 4), lengths (b,) → (b, dim)."""
-    length = min(3, params.length)
-    example = (
-        torch.zeros(2, length, params.dim),
-        torch.ones(2, length),
-        torch.zeros(2, length, dtype=torch.int64),
-        torch.zeros(2, 4, dtype=torch.int64),
-        torch.full((2,), length, dtype=torch.int64),
-    )
-    axes = {name: {0: "users", 1: "length"} for name in ("vectors", "weights", "gaps")}
-    axes |= {name: {0: "users"} for name in ("profile", "lengths", "user")}
-    names = ["vectors", "weights", "gaps", "profile", "lengths"]
-    return _graph(ServedUserTower(towers), example, names, "user", axes)
+    """The user tower for one person: vectors (1 + l, dim), weights and gaps (1 + l,), profile (1, 4) → (1, dim)."""
+    length = 1 + min(3, params.length)
+    codes = torch.zeros(length, dtype=torch.int64)
+    example = (torch.zeros(length, params.dim), torch.ones(length), codes, torch.zeros(1, 4, dtype=torch.int64))
+    names = ["vectors", "weights", "gaps", "profile"]
+    axes = {name: {0: "length"} for name in names[:3]}
+    return _graph(ServedUserTower(towers, params), example, names, "user", axes)
 
 
 def video_graph(towers: Towers, features: int) -> bytes:

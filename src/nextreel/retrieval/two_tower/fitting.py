@@ -265,7 +265,8 @@ def _validate(towers: Towers, data: _Data, params: TwoTowerParams) -> dict[str, 
             torch.from_numpy(gaps),
             torch.from_numpy(data.profile[users]),
         )
-        scores = (towers.user.at(x, torch.from_numpy(lengths)) @ vectors.T).numpy()
+        answers = towers.user(x)[torch.arange(len(users)), torch.from_numpy(lengths)]  # what lies behind is padding
+        scores = (answers @ vectors.T).numpy()
         truth = scores[np.arange(len(users)), histories.rows[end]].copy()
         for i in range(len(users)):
             scores[i, histories.rows[first[i] : end[i]]] = -np.inf

@@ -163,14 +163,16 @@ class ProfileEncoder:
 
     def encode(self, profiles: Sequence[Profile]) -> IntArray:
         """Codes (n, 4) of the profiles."""
-        codes = np.zeros((len(profiles), len(PROFILE_FIELDS)), np.int64)
-        if not profiles:
-            return codes
-        codes[:, 0] = self.country.encode([p.country for p in profiles])
-        codes[:, 1] = self.language.encode([p.language for p in profiles])
-        codes[:, 2] = self.gender.encode([p.gender for p in profiles])
-        codes[:, 3] = _AGES.encode(np.array([np.nan if p.age is None else p.age for p in profiles], np.float64))
-        return codes
+        codes = [
+            (
+                self.country.code(p.country),
+                self.language.code(p.language),
+                self.gender.code(p.gender),
+                _AGES.code(p.age),
+            )
+            for p in profiles
+        ]
+        return np.array(codes, np.int64).reshape(-1, len(PROFILE_FIELDS))
 
     def save(self, folder: Path) -> None:
         """Writes the vocabularies below the folder; the language's is the video encoder's."""

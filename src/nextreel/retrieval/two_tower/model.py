@@ -63,7 +63,7 @@ class Block(nn.Module):
     def __init__(self, params: TwoTowerParams) -> None:
         super().__init__()
         dim = params.dim
-        self.heads = params.heads
+        self.dim, self.heads, self.size = dim, params.heads, dim // params.heads
         self.before = nn.LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
@@ -84,16 +84,27 @@ class Block(nn.Module):
         out: Tensor = self.dropout(self.down(F.gelu(self.up(self.between(x)))))
         return out
 
-    def at(self, x: Tensor, where: Tensor, hidden: Tensor) -> Tensor:
-        """The block's output (b, dim) at one position of each row, where `hidden` (b, t) is 0 or MASKED."""
-        b, t, dim = x.shape
-        size = dim // self.heads
+    def of_one(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The same for one person: (t, dim) to (t, dim), with a mask (t, t) of 0 and MASKED."""
+        q, k, v = self._heads(self.before(x), 3, self.qkv.weight, self.qkv.bias)
+        return self._after(x, q, k, v, mask)
+
+    def last_of_one(self, x: Tensor) -> Tensor:
+        """The last of the positions alone: (t, dim) to (1, dim)."""
         normal = self.before(x)
-        one = torch.arange(b)
-        q, k, v = self.qkv(normal).view(b, t, 3, self.heads, size).permute(2, 0, 3, 1, 4)
-        q = q.transpose(1, 2)[one, where].view(b, self.heads, 1, size)
-        share = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(size) + hidden[:, None, None, :], -1)
-        x = x[one, where] + self.out((share @ v).reshape(b, dim))
+        (q,) = self._heads(normal[-1:], 1, self.qkv.weight[: self.dim], self.qkv.bias[: self.dim])
+        k, v = self._heads(normal, 2, self.qkv.weight[self.dim :], self.qkv.bias[self.dim :])
+        return self._after(x[-1:], q, k, v, None)
+
+    def _heads(self, x: Tensor, parts: int, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        """`parts` projections of (t, dim), each (heads, t, size)."""
+        return F.linear(x, weight, bias).view(-1, parts, self.heads, self.size).permute(1, 2, 0, 3).unbind()
+
+    def _after(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """x after attention of the queries to the keys, and after the network."""
+        score = q @ k.transpose(-1, -2) * self.size**-0.5
+        share = torch.softmax(score if mask is None else score + mask, -1)
+        x = x + self.out((share @ v).transpose(0, 1).reshape(-1, self.dim))
         return x + self._network(x)
 
 
@@ -109,7 +120,8 @@ class UserTower(nn.Module):
         super().__init__()
         dim = params.dim
         self.video = nn.Linear(dim, dim)
-        self.weight = nn.Linear(1, dim, bias=False)
+        self.scale = math.sqrt(dim)
+        self.weight = nn.Parameter(torch.rand(dim) * 2 - 1)
         self.start = nn.Parameter(torch.randn(dim) * 0.1)
         self.gaps = nn.Embedding(GAP_BUCKETS, dim)
         self.positions = nn.Embedding(params.length + 1, dim)
@@ -129,28 +141,28 @@ class UserTower(nn.Module):
 
         `spoken` is the embedding of the profile's language, which both towers share.
         """
-        start = self.start + self.country(profile[:, 0]) + self.gender(profile[:, 2]) + self.age(profile[:, 3])
-        start = start + self.language(spoken)
-        # the vectors are of unit length: with the root their entries are of the size of the other parts
-        watched = self.video(vectors * math.sqrt(vectors.shape[-1])) + self.weight(weights[..., None]) + self.gaps(gaps)
-        x = torch.cat([start[:, None], watched], 1)
-        x = x + self.positions(torch.arange(x.shape[1]))
+        x = torch.cat([self.begin(profile, spoken)[:, None], self.watched(vectors, weights, gaps)], 1)
+        x = x + self.positions.weight[: x.shape[1]]
         dropped: Tensor = self.dropout(x)
         return dropped
+
+    def begin(self, profile: Tensor, spoken: Tensor) -> Tensor:
+        """What the start (b, dim) says of profiles (b, 4)."""
+        start = self.start + self.country(profile[:, 0]) + self.gender(profile[:, 2]) + self.age(profile[:, 3])
+        begun: Tensor = start + self.language(spoken)
+        return begun
+
+    def watched(self, vectors: Tensor, weights: Tensor, gaps: Tensor) -> Tensor:
+        """What each video of a history says, whatever its place: (..., dim)."""
+        # the vectors are of unit length: with the root their entries are of the size of the other parts
+        said: Tensor = self.video(vectors * self.scale) + weights[..., None] * self.weight + self.gaps(gaps)
+        return said
 
     def forward(self, x: Tensor) -> Tensor:
         """Unit vectors (b, t, dim) for what comes after each of the embedded tokens (b, t, dim)."""
         for block in self.blocks:
             x = block(x)
         return F.normalize(self.out(self.last(x)), dim=-1)
-
-    def at(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The same (b, dim) after `lengths` (b,) videos alone; what lies behind is padding."""
-        hidden = (torch.arange(x.shape[1]) > lengths[:, None]) * MASKED
-        for block in list(self.blocks)[:-1]:
-            x = block(x)
-        last: Any = self.blocks[-1]
-        return F.normalize(self.out(self.last(last.at(x, lengths, hidden))), dim=-1)
 
 
 class Towers(nn.Module):
@@ -169,15 +181,32 @@ class Towers(nn.Module):
 
 
 class ServedUserTower(nn.Module):
-    """The user tower as one graph with a single answer per person: what is exported."""
+    """The user tower for one person, whose answer is the vector after the last video: what is exported.
 
-    def __init__(self, towers: Towers) -> None:
+    The same sums as `UserTower`, written without a batch, padding or sizes that are computed on the way: a request
+    is one person, and half of the time would go into such small steps.
+    """
+
+    def __init__(self, towers: Towers, params: TwoTowerParams) -> None:
         super().__init__()
         self.towers = towers
+        places = params.length + 1
+        self.register_buffer("mask", torch.full((places, places), MASKED).triu(1), persistent=False)
 
-    def forward(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor, lengths: Tensor) -> Tensor:
-        """Unit vectors (b, dim)."""
-        return self.towers.user.at(self.towers.embed(vectors, weights, gaps, profile), lengths)
+    def forward(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
+        """Unit vector (1, dim) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l,) and profile (1, 4).
+
+        The first of the videos is none: the start takes its place, so that nothing is ever empty.
+        """
+        tower: UserTower = self.towers.user
+        start = tower.begin(profile, self.towers.video.languages(profile[:, 1]))
+        x = torch.cat([start, tower.watched(vectors, weights, gaps)[1:]])
+        x = x + tower.positions.weight[: x.shape[0]]  # not len(), which would be traced as a constant
+        mask: Any = self.mask
+        *first, last = list(tower.blocks)
+        for block in first:
+            x = block.of_one(x, mask[: x.shape[0], : x.shape[0]])  # type: ignore[operator]
+        return F.normalize(tower.out(tower.last(last.last_of_one(x))), dim=-1)  # type: ignore[operator]
 
 
 def sampled_softmax(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,6 @@ VIDEO_FILE = "video_tower.onnx"
 WEIGHTS_FILE = "weights.npz"
 INDEX_FOLDER = "index"
 VIDEO_CHUNK = 8192  # videos encoded at once
-USER_CHUNK = 64  # histories encoded at once
 
 
 class TwoTowerError(NextreelError):
@@ -42,7 +41,7 @@ class _Tokens:
     rows: RowArray  # (l,)
     weights: FloatArray  # (l,)
     gaps: IntArray  # (l,)
-    profile: IntArray  # (4,)
+    profile: IntArray  # (1, 4)
 
     def key(self) -> Hashable:
         """The content: ids and versions of states do not tell two stores, or two replays, apart."""
@@ -117,23 +116,13 @@ class TwoTower:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        vector: FloatArray = self._run([tokens])[0]
+        vector: FloatArray = self._run(tokens)
         vector.flags.writeable = False
         with self._lock:
             self._cache[key] = vector
             while len(self._cache) > self.params.cached_users:
                 self._cache.popitem(last=False)
         return vector
-
-    def encode_many(self, requests: Sequence[Request], users: Sequence[UserState]) -> FloatArray:
-        """The unit vectors (n, dim) of many people at once; histories of like length go through the tower together."""
-        people = [self._tokens(request, user) for request, user in zip(requests, users, strict=True)]
-        vectors = np.empty((len(people), self.params.dim), np.float32)
-        order = np.argsort([len(p.rows) for p in people], kind="stable")
-        for start in range(0, len(order), USER_CHUNK):
-            chosen = order[start : start + USER_CHUNK]
-            vectors[chosen] = self._run([people[i] for i in chosen])
-        return vectors
 
     def _tokens(self, request: Request, user: UserState) -> _Tokens:
         history, params = user.history, self.params
@@ -143,31 +132,19 @@ class TwoTower:
             gaps = inputs.gap_codes(np.diff(at, append=request.at)) if len(at) else np.empty(0, np.int64)
         else:
             gaps = np.zeros(len(at), np.int64)
-        profile = self.people.encode([user.profile])[0] if params.profile else np.zeros(4, np.int64)
+        profile = self.people.encode([user.profile]) if params.profile else np.zeros((1, 4), np.int64)
         return _Tokens(rows, weights, gaps, profile)
 
-    def _run(self, people: Sequence[_Tokens]) -> FloatArray:
-        """The user tower's vectors (n, dim), shorter histories padded behind."""
-        lengths = np.array([len(p.rows) for p in people], np.int64)
-        # at least one place: a graph without any token but the start was never traced
-        b, longest = len(people), max(1, int(lengths.max()))
-        rows, weights = np.zeros((b, longest), np.int64), np.zeros((b, longest), np.float32)
-        gaps = np.zeros((b, longest), np.int64)
-        for i, person in enumerate(people):
-            n = len(person.rows)
-            rows[i, :n], weights[i, :n], gaps[i, :n] = person.rows, person.weights, person.gaps
-        answer = self._user_session.run(
-            None,
-            {
-                "vectors": np.asarray(self.vectors[rows], np.float32),
-                "weights": weights,
-                "gaps": gaps,
-                "profile": np.stack([p.profile for p in people]),
-                "lengths": lengths,
-            },
-        )
-        vectors: FloatArray = answer[0]
-        return vectors
+    def _run(self, person: _Tokens) -> FloatArray:
+        """The user tower's vector (dim,)."""
+        n = 1 + len(person.rows)  # the start takes the first place
+        vectors, weights = np.zeros((n, self.params.dim), np.float32), np.zeros(n, np.float32)
+        gaps = np.zeros(n, np.int64)
+        vectors[1:], weights[1:], gaps[1:] = self.vectors[person.rows], person.weights, person.gaps
+        given = {"vectors": vectors, "weights": weights, "gaps": gaps, "profile": person.profile}
+        answer = self._user_session.run(None, given)
+        vector: FloatArray = answer[0][0]
+        return vector
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """At most n rows, best first, and their scores; what the history holds is left out unless params say else."""
@@ -178,9 +155,12 @@ class TwoTower:
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for rows the towers have no vector of."""
+        vector = self.encode(request, user)
         known = (rows >= 0) & (rows < len(self.index))
+        if known.all():
+            return np.asarray(self.vectors[rows] @ vector, np.float32)
         scores = np.full(len(rows), np.nan, np.float32)
-        scores[known] = self.vectors[rows[known]] @ self.encode(request, user)
+        scores[known] = self.vectors[rows[known]] @ vector
         return scores
 
     def similar(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
