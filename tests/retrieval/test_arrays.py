@@ -28,6 +28,10 @@ def _first_row(rows: RowArray, weights: FloatArray) -> int:
     return int(rows[0])
 
 
+def _never(rows: RowArray, weights: FloatArray) -> int:
+    raise AssertionError("computed again")
+
+
 def test_what_is_remembered_is_bounded_and_the_longest_unused_leaves_first() -> None:
     cache: Cache[int] = Cache(2)
     people = [History(), History(), History()]
@@ -37,11 +41,9 @@ def test_what_is_remembered_is_bounded_and_the_longest_unused_leaves_first() -> 
     for history in (first, second, first, third):  # second is now the longest unused
         cache.get(history, _first_row)
     assert len(cache) == 2
-    computed = []
-    for history in people:
-        cache.get(history, lambda rows, weights: computed.append(int(rows[0])) or 9)
-    assert 1 in computed
-    assert computed[0] != 0
+    assert cache.get(first, _never) == 0
+    assert cache.get(third, _never) == 2
+    assert cache.get(second, lambda rows, _: 9) == 9  # computed again
 
 
 def test_an_event_makes_what_was_remembered_void() -> None:
