@@ -102,7 +102,7 @@ class SqliteKeyValue:
 
     def __init__(self, path: Path) -> None:
         schema = """CREATE TABLE IF NOT EXISTS key_value
-            (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID"""
+            (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL)"""
         self._database = _Database(path, schema, "NORMAL")
 
     def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:

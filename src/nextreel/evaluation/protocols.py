@@ -52,15 +52,22 @@ class Split:
     videos: BoolArray  # (catalogue,) has at least one event in the data: what coverage is a share of
 
 
-def split(events: Events, grade: Grade, n_videos: int, *, timed: bool = True) -> Split:
-    """The events cut into 80 % train, 10 % validation and 10 % test by rows; history is the first two.
+def split(
+    events: Events,
+    grade: Grade,
+    n_videos: int,
+    *,
+    timed: bool = True,
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+) -> Split:
+    """The events cut into train, validation and test by rows, in these parts; history is the first two.
 
     `events` are oldest first; where not `timed`, each user's rows are cut so and their order is all that is known.
     `grade` tells the relevance (n,) of events; a video is right when it has a test event above 0 and the person has
     not met it before. Users are those with history and with something right. Raises EvaluationError when there are
     none.
     """
-    parts = split_by_time(events, timed=timed)
+    parts = split_by_time(events, fractions, timed=timed)
     history, test = _joined(parts.train, parts.valid, timed=timed), parts.test
     watched = (grade(history) > 0) & (history.video != UNKNOWN)
     seen = (history.video != UNKNOWN) & ~np.isin(history.kind, _SILENT)

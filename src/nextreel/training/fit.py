@@ -70,7 +70,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds["replay"] = perf_counter() - started
 
     started = perf_counter()
-    ranker = _fit_ranker(rows, config, progress)
+    ranker = fit_ranker(rows, config, progress)
     seconds["ranker"] = perf_counter() - started
 
     started = perf_counter()
@@ -124,7 +124,7 @@ def fit_models(
     return Models(two_tower=towers, als=factors, ease=closed_form, item_item=neighbours)
 
 
-def _fit_ranker(rows: Rows, config: Config, progress: Progress) -> CatBoostRanker:
+def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> CatBoostRanker:
     """The ranker, its number of trees chosen on people whose moments it did not see."""
     people = np.unique(rows.users)
     rng = np.random.default_rng(config.moments.seed)

@@ -1,0 +1,199 @@
+"""Which settings are best, judged on the validation part of MovieLens-1M; the test part is never opened.
+
+Models are fitted on the first 80 % of the ratings and judged on the next 10 % as protocol 1 judges the last: all that a
+person newly watched is right. Each person is asked for a list of 10, as a page would ask, and for one of 100. Every
+variant changes the default configuration in the named fields and is run with several seeds (of the moments and of the
+ranker). Results are kept after each run in `--json`, so that an interrupted comparison goes on where it stopped.
+
+    python benchmarks/settings.py --data DIR                       (all variants: hours)
+    python benchmarks/settings.py --data DIR --only default share_12
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from nextreel import data
+from nextreel.assembly import Config, Models, build
+from nextreel.data import Dataset
+from nextreel.evaluation.lineage import commit, hardware, versions
+from nextreel.evaluation.protocols import K, Split, measure, slates, split
+from nextreel.ranking.catboost import Rows
+from nextreel.store import MemoryStore
+from nextreel.store.memory import relevance_of
+from nextreel.training.fit import fit_models, fit_ranker
+from nextreel.training.moments import examples
+from nextreel.types import UNKNOWN, Profile, UserId
+
+RESULTS = Path(__file__).resolve().parent / "results"
+KNOWN, JUDGED = 0.8, 0.9  # of the ratings: what is learned from, and up to where it is judged
+SHORT = ("ndcg@10", "recall@10", "hit_rate@10", "coverage@10")  # of the lists of 10
+METRICS = (*SHORT, "recall@100", "ndcg@100")
+KEPT = 6  # replays whose rows stay in memory
+RETRIEVERS = ("two_tower", "als", "ease", "item_item")  # parts of the configuration that change what is retrieved
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "share_12": {"moments": {"share": 0.12}},
+    "share_40": {"moments": {"share": 0.4}},
+    "idle_half_day": {"moments": {"idle_days": 0.5}},
+    "idle_3_days": {"moments": {"idle_days": 3.0}},
+    "active_0": {"moments": {"active": 0}},
+    "active_1500": {"moments": {"active": 1500}},
+    "idle_1500": {"moments": {"idle": 1500}},
+    "idle_6000": {"moments": {"idle": 6000}},
+    "negatives_40": {"moments": {"negatives": 40}},
+    "negatives_160": {"moments": {"negatives": 160}},
+    "horizon_60": {"moments": {"horizon_days": 60.0}},
+    "softmax": {"ranker": {"loss": "QuerySoftMax"}},
+    "regression": {"ranker": {"loss": "QueryRMSE"}},
+    "permutations_10": {"ranker": {"permutations": 10}},
+    "depth_6": {"ranker": {"depth": 6}},
+    "trees_100": {"ranker": {"iterations": 100}},
+    "slow_400": {"ranker": {"iterations": 400, "learning_rate": 0.04}},
+    "ranked_100": {"ranked": 100},
+    "ranked_150": {"ranked": 150},
+    "ranked_all": {"ranked": 2000},
+    "same_order": {"order": {"diversity": 0.0}},
+    "no_als": {"quotas": {"als": 0}},
+    "ease_200": {"ease": {"neighbours": 200}},
+    "few_popular": {"quotas": {"popular_all": 0, "popular_1d": 0}},
+    "quotas_60_percent": {
+        "quotas": {"two_tower": 80, "als": 60, "ease": 100, "item_item": 40, "popular_7d": 80, "trending": 60}
+    },
+    "newest_25": {"item_item": {"max_history": 25}},
+    "length_32": {"two_tower": {"length": 32}},
+    "one_block": {"two_tower": {"blocks": 1}},
+}
+
+
+@dataclass
+class Bench:
+    """The data, cut, and the retrievers that were fitted so far."""
+
+    dataset: Dataset
+    known: Split
+    profiles: dict[UserId, Profile]
+    fitted: dict[str, tuple[Models, Models]] = field(default_factory=dict)
+    replayed: dict[str, tuple[Rows, MemoryStore]] = field(default_factory=dict)
+
+    def retrievers(self, config: Config) -> tuple[Models, Models]:
+        """The models of the older events alone and of all known ones; variants that do not change them share them."""
+        parts = {name: getattr(config, name).model_dump(mode="json") for name in RETRIEVERS}
+        parts |= {"share": config.moments.share, "none": [n for n in RETRIEVERS if getattr(config.quotas, n) == 0]}
+        key = json.dumps(parts, sort_keys=True)
+        if key not in self.fitted:
+            events, catalogue = self.known.history, self.dataset.catalogue
+            graded = relevance_of(events, catalogue, config.relevance)
+            first = int(len(events) * (1 - config.moments.share))
+            on = partial(fit_models, catalogue=catalogue, config=config, profiles=self.dataset.profiles)
+            older = on(events.take(slice(first)), graded[:first])
+            self.fitted[key] = older, on(events, graded, warm=older.two_tower)
+        return self.fitted[key]
+
+    def rows(self, config: Config, older: Models) -> tuple[Rows, MemoryStore]:
+        """What the ranker learns from, and the state after it; kept while only the ranker changes."""
+        parts = {name: getattr(config, name).model_dump(mode="json") for name in (*RETRIEVERS, "moments", "quotas")}
+        key = json.dumps(parts, sort_keys=True)
+        if key not in self.replayed:
+            events, catalogue = self.known.history, self.dataset.catalogue
+            first = int(len(events) * (1 - config.moments.share))
+            store = MemoryStore(catalogue, config.relevance, self.profiles)
+            store.apply_many(events.take(slice(first)))
+            recommender = build(config, catalogue, store, older, None, timed=self.dataset.timed)
+            self.replayed[key] = examples(events, store, recommender, first, config.moments), store
+            while len(self.replayed) > KEPT:
+                self.replayed.pop(next(iter(self.replayed)))
+        return self.replayed[key]
+
+    def run(self, config: Config) -> dict[str, float]:
+        """The metrics on the validation part, and the seconds of the ranker's fit."""
+        events, catalogue, timed = self.known.history, self.dataset.catalogue, self.dataset.timed
+        older, final = self.retrievers(config)
+        rows, store = self.rows(config, older)
+        started = perf_counter()
+        ranker = fit_ranker(rows, config)
+        seconds = perf_counter() - started
+        lists = slates(build(config, catalogue, store, final, ranker, timed=timed), events.user_ids)
+        found, _ = measure(lists(self.known.users, self.known.at, K), self.known, catalogue.categories)
+        tens = np.full((len(self.known.users), K), UNKNOWN, np.int32)
+        tens[:, :10] = lists(self.known.users, self.known.at, 10)
+        short, _ = measure(tens, self.known, catalogue.categories)
+        found |= {name: short[name] for name in SHORT}
+        return {name: found[name] for name in METRICS} | {"trees": ranker.metrics["trees"], "seconds": seconds}
+
+
+def prepare(folder: Path) -> Bench:
+    """The first 90 % of the ratings, of which the last ninth is judged."""
+    dataset = data.load(folder)
+    dataset = dataset.until(int(len(dataset.events) * JUDGED + 1e-9))
+    grade = partial(relevance_of, catalogue=dataset.catalogue, rules=Config().relevance)
+    parts = ((KNOWN - 0.1) / JUDGED, 0.1 / JUDGED, (JUDGED - KNOWN) / JUDGED)
+    known = split(dataset.events, grade, len(dataset.catalogue), timed=dataset.timed, fractions=parts)
+    return Bench(dataset, known, dict(zip(dataset.events.user_ids.tolist(), dataset.profiles, strict=True)))
+
+
+def variant(changes: dict[str, Any], seed: int) -> Config:
+    """The default configuration with the changes, and the seed in what the ranker learns from and how."""
+    plain = Config().model_dump()
+    for name, value in changes.items():
+        plain[name] = plain[name] | value if isinstance(value, dict) else value
+    plain["moments"]["seed"] = plain["ranker"]["seed"] = seed
+    return Config.model_validate(plain)
+
+
+def show(runs: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Prints mean and standard deviation over the seeds, best first."""
+    means = {name: np.mean([run["ndcg@10"] for run in of.values()]) for name, of in runs.items()}
+    print(f"{'variant':<20}" + "".join(f"{name:>18}" for name in METRICS) + f"{'seeds':>7}")
+    for name in sorted(means, key=lambda one: -means[one]):
+        values = [[run[metric] for run in runs[name].values()] for metric in METRICS]
+        cells = [f"{np.mean(one):.4f} ± {np.std(one):.4f}" for one in values]
+        print(f"{name:<20}" + "".join(f"{cell:>18}" for cell in cells) + f"{len(runs[name]):>7}")
+
+
+def main() -> None:
+    """Runs what is missing, keeps and prints everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="MovieLens-1M's folder")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
+    parser.add_argument("--json", type=Path, default=RESULTS / "settings.json")
+    given = parser.parse_args()
+    kept: dict[str, Any] = json.loads(given.json.read_text(encoding="utf-8")) if given.json.is_file() else {}
+    runs: dict[str, dict[str, dict[str, float]]] = kept.get("runs", {})
+    bench = prepare(given.data)
+    for name in given.only:
+        for seed in given.seeds:
+            if str(seed) in runs.get(name, {}):
+                continue
+            runs.setdefault(name, {})[str(seed)] = found = bench.run(variant(VARIANTS[name], seed))
+            print(f"{name} {seed}: " + "  ".join(f"{key} {value:.4f}" for key, value in found.items()), flush=True)
+            result = {
+                "benchmark": "settings",
+                "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "people": len(bench.known.users),
+                "default": Config().model_dump(mode="json"),
+                "variants": {one: VARIANTS[one] for one in runs},
+                "runs": runs,
+                "data": bench.dataset.manifest.to_json(),
+                "commit": commit(),
+                "hardware": hardware(),
+                "versions": versions(),
+            }
+            given.json.parent.mkdir(parents=True, exist_ok=True)
+            given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    show(runs)
+
+
+if __name__ == "__main__":
+    main()
