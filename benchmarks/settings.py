@@ -27,7 +27,7 @@ from nextreel.assembly import Config, Models, build
 from nextreel.data import Dataset
 from nextreel.evaluation.lineage import commit, hardware, versions
 from nextreel.evaluation.protocols import K, Split, measure, slates, split
-from nextreel.ranking.catboost import Rows
+from nextreel.ranking.catboost import CatBoostRanker, Rows
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training.fit import fit_models, fit_ranker
@@ -38,7 +38,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 KNOWN, JUDGED = 0.8, 0.9  # of the ratings: what is learned from, and up to where it is judged
 SHORT = ("ndcg@10", "recall@10", "hit_rate@10", "coverage@10")  # of the lists of 10
 METRICS = (*SHORT, "recall@100", "ndcg@100")
-KEPT = 6  # replays whose rows stay in memory
+KEPT = 4  # replays whose rows stay in memory
 RETRIEVERS = ("two_tower", "als", "ease", "item_item")  # parts of the configuration that change what is retrieved
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -53,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "idle_6000": {"moments": {"idle": 6000}},
     "negatives_40": {"moments": {"negatives": 40}},
     "negatives_160": {"moments": {"negatives": 160}},
+    "idle_8000_negatives_40": {"moments": {"idle": 8000, "negatives": 40}},
     "horizon_60": {"moments": {"horizon_days": 60.0}},
     "softmax": {"ranker": {"loss": "QuerySoftMax"}},
     "regression": {"ranker": {"loss": "QueryRMSE"}},
@@ -84,6 +85,7 @@ class Bench:
     known: Split
     profiles: dict[UserId, Profile]
     fitted: dict[str, tuple[Models, Models]] = field(default_factory=dict)
+    rankers: dict[str, CatBoostRanker] = field(default_factory=dict)
     replayed: dict[str, tuple[Rows, MemoryStore]] = field(default_factory=dict)
 
     def retrievers(self, config: Config) -> tuple[Models, Models]:
@@ -113,6 +115,7 @@ class Bench:
             self.replayed[key] = examples(events, store, recommender, first, config.moments), store
             while len(self.replayed) > KEPT:
                 self.replayed.pop(next(iter(self.replayed)))
+                self.rankers.clear()  # they are known by rows that may be gone
         return self.replayed[key]
 
     def run(self, config: Config) -> dict[str, float]:
@@ -121,7 +124,10 @@ class Bench:
         older, final = self.retrievers(config)
         rows, store = self.rows(config, older)
         started = perf_counter()
-        ranker = fit_ranker(rows, config)
+        key = json.dumps([id(rows), config.ranker.model_dump(mode="json")])
+        if key not in self.rankers:
+            self.rankers[key] = fit_ranker(rows, config)
+        ranker = self.rankers[key]
         seconds = perf_counter() - started
         lists = slates(build(config, catalogue, store, final, ranker, timed=timed), events.user_ids)
         found, _ = measure(lists(self.known.users, self.known.at, K), self.known, catalogue.categories)

@@ -73,7 +73,7 @@ def test_a_home_without_a_release_says_what_makes_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ease/weights.npy", "ranker/ranker_model.cbm", "catalogue.arrow", "config.json"])
 def test_a_release_with_one_changed_byte_is_refused(home: Path, name: str) -> None:
-    registry = Registry(home / "releases")
+    registry = Registry(home)
     file = registry.path(str(registry.production())) / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

@@ -138,7 +138,7 @@ def open_system(home: Path, release: str | None = None, *, clock: Literal["wall"
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
     """
-    registry = Registry(home / "releases")
+    registry = Registry(home)
     release = release or registry.production()
     if release is None:
         raise NextreelError(f"No release in production in {home}. Hint: nextreel train --data DIR --home {home}")

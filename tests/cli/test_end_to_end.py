@@ -51,7 +51,7 @@ def test_a_new_world_is_checked_trained_on_and_recommended_from(tmp_path: Path) 
     call("data", "check", world)
     (tmp_path / "small.toml").write_text(SMALL)
     printed = call("train", "--data", world, "--config", tmp_path / "small.toml", "--home", home)
-    release = Registry(home / "releases").production()
+    release = Registry(home).production()
     assert str(release) in printed
     answer = json.loads(call("recommend", "u1", "-k", 4, "--json", "--home", home))
     assert (answer["release"], answer["level"], len(answer["recommendations"])) == (release, "full", 4)
@@ -97,7 +97,7 @@ def test_releases_are_listed_shown_promoted_and_rolled_back(
     home: Path, tiny_dataset: Dataset, tiny_config: Config
 ) -> None:
     quotas = tiny_config.quotas.model_copy(update={"two_tower": 0, "als": 0})
-    first = str(Registry(home / "releases").production())
+    first = str(Registry(home).production())
     second = train(tiny_dataset, tiny_config.model_copy(update={"quotas": quotas}), home)
     listed = call("releases", "list", "--home", home)
     assert first in listed

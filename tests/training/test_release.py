@@ -34,7 +34,7 @@ def small(tiny_config: Config) -> Config:
 
 
 def test_training_publishes_and_promotes_one_verified_release(trained: Path, tiny_config: Config) -> None:
-    registry = Registry(trained / "releases")
+    registry = Registry(trained)
     (info,) = registry.list()
     assert info.stage == "production"
     assert registry.production() == info.id
@@ -47,7 +47,7 @@ def test_training_publishes_and_promotes_one_verified_release(trained: Path, tin
 
 
 def test_the_manifest_tells_what_the_release_was_made_from(trained: Path, tiny_dataset: Dataset) -> None:
-    registry = Registry(trained / "releases")
+    registry = Registry(trained)
     manifest = registry.show(str(registry.production()))
     assert manifest["lineage"]["dataset"] == json.loads(json.dumps(tiny_dataset.manifest.to_json()))
     assert manifest["lineage"]["ranker_rows"] > 0
@@ -55,7 +55,7 @@ def test_the_manifest_tells_what_the_release_was_made_from(trained: Path, tiny_d
 
 
 def test_a_release_holds_no_row_of_a_user_and_the_state_lies_beside_it(trained: Path, tiny_dataset: Dataset) -> None:
-    registry = Registry(trained / "releases")
+    registry = Registry(trained)
     release = str(registry.production())
     folder = registry.path(release)
     for file in folder.rglob("*"):
@@ -93,7 +93,7 @@ def test_the_same_data_and_seeds_give_the_same_recommendations(
 def test_a_rollback_serves_the_former_releases_answers_and_keeps_later_feedback(
     home: Path, tiny_dataset: Dataset, small: Config
 ) -> None:
-    registry = Registry(home / "releases")
+    registry = Registry(home)
     first, before = registry.production(), answers(home)
     second = train(tiny_dataset, small, home, created_at=1_767_225_600.0 + NEXT_DAY)
     assert registry.production() == second != first
@@ -112,7 +112,7 @@ def test_a_source_of_quota_zero_is_neither_fitted_nor_asked(
     tiny_dataset: Dataset, small: Config, tmp_path: Path
 ) -> None:
     release = train(tiny_dataset, small, tmp_path, created_at=0.0)
-    folder = Registry(tmp_path / "releases").path(release)
+    folder = Registry(tmp_path).path(release)
     assert not (folder / "two_tower").exists()
     system = open_system(tmp_path)
     slate = system.recommend(Request("person-1", system.data_end, 10))

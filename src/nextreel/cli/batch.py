@@ -45,7 +45,7 @@ def score(
     """Write what the recommender thinks of given pairs: one column for each objective, and the joined value."""
     from nextreel.serving.batch import score_pairs
 
-    asked = tables.read(pairs, ("user_id", "video_id", "timestamp"))
+    asked = tables.read(pairs, ("user_id", "video_id", "timestamp"), text=("user_id", "video_id"))
     with opened(home) as system, bars() as progress:
         table = score_pairs(system, asked, progress)
     tables.write(table, out)

@@ -22,7 +22,7 @@ Release = Annotated[str, typer.Argument(help="The release's id, as `nextreel rel
 def _registry(home: Path) -> Registry:
     from nextreel.registry import Registry
 
-    return Registry(home / "releases")
+    return Registry(home)
 
 
 @app.command("list")

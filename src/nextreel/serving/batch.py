@@ -64,8 +64,9 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
     ranker = recommender.ranker
     if ranker is None:
         raise NextreelError(f"Expected a release with a ranker, got {system.release} without one.")
-    users, videos = pairs["user_id"].to_pylist(), pairs["video_id"].to_pylist()
-    rows = system.catalogue.rows([system.resolve_video(str(video)) for video in videos])
+    users = [system.resolve_user(str(user)) for user in pairs["user_id"].to_pylist()]
+    videos = [system.resolve_video(str(video)) for video in pairs["video_id"].to_pylist()]
+    rows = system.catalogue.rows(videos)
     if (rows < 0).any():
         first = int(np.argmax(rows < 0))
         raise NextreelError(
@@ -74,17 +75,17 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
         )
     objectives = np.empty((len(rows), len(ranker.objectives)), np.float32)
     value = np.empty(len(rows), np.float32)
-    groups: dict[tuple[object, float], list[int]] = {}
+    groups: dict[tuple[UserId, float], list[int]] = {}
     for number, key in enumerate(zip(users, _seconds(pairs), strict=True)):
         groups.setdefault(key, []).append(number)
     with progress("scoring", len(rows)) as advance:
         for (user, at), numbers in groups.items():
-            request = Request(system.resolve_user(str(user)), at, k=1)
+            request = Request(user, at, k=1)
             moment_of_pairs = recommender.gather(request, rows[numbers])
             objectives[numbers] = ranker.score(recommender.matrix(moment_of_pairs))
             value[numbers] = recommender.value(objectives[numbers])
             advance(len(numbers))
-    scored = pairs.select(["user_id", "video_id", "timestamp"])
+    scored = pa.table({"user_id": users, "video_id": videos, "timestamp": pairs["timestamp"]})
     for column, name in enumerate(ranker.objectives):
         scored = scored.append_column(name, pa.array(objectives[:, column]))
     return scored.append_column("value", pa.array(value))

@@ -38,7 +38,7 @@ def train(
 
 def publish(fitted: Fitted, dataset: Dataset, home: Path, created_at: float) -> str:
     """The id of the release of what was fitted; in production when it returns, its state beside it."""
-    registry = Registry(home / "releases")
+    registry = Registry(home)
     with TemporaryDirectory(prefix="nextreel-release-") as temporary:
         folder = Path(temporary)
         write(fitted, folder)
