@@ -35,10 +35,10 @@ class MomentParams(Params):
 
     share: float = Field(default=0.25, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
     active: int = Field(default=500, ge=0)  # moments just before an event of the person
-    idle: int = Field(default=3000, ge=0)  # moments at any time, for people who come back within the horizon
+    idle: int = Field(default=8000, ge=0)  # moments at any time, for people who come back within the horizon
     idle_days: float = Field(default=1.0, ge=0)  # without an event for so long, a person is idle
     horizon_days: float = Field(default=120.0, gt=0)  # what a person plays within that time is a positive
-    negatives: int = Field(default=80, ge=1)  # candidates kept for each moment beside the positives
+    negatives: int = Field(default=40, ge=1)  # candidates kept for each moment beside the positives
     next_events: int = Field(default=5, ge=0)  # so many next plays of an active person count more than the rest
     next_weight: float = Field(default=2.0, ge=1)  # this much more
     holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
@@ -69,7 +69,7 @@ class Config(Params):
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
-    ranked: int = Field(default=200, ge=1)  # candidates that the ranker judges, or four times k if that is more
+    ranked: int = Field(default=150, ge=1)  # candidates that the ranker judges, or four times k if that is more
     order: OrderParams = OrderParams()
 
 

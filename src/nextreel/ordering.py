@@ -26,9 +26,9 @@ def by_value(moment: Moment, value: FloatArray, k: int) -> Order:
 def _standardised(value: FloatArray) -> FloatArray:
     if len(value) == 0:
         return value
-    spread = value.std()
-    scaled: FloatArray = (value - value.mean()) / (spread if spread > 0 else np.float32(1))
-    return scaled
+    scaled: FloatArray = value - value.sum() / np.float32(len(value))
+    spread = np.sqrt(scaled @ scaled / np.float32(len(value)))
+    return scaled / spread if spread > 0 else scaled
 
 
 def fresh(params: OrderParams) -> Orderer:

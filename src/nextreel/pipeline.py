@@ -189,14 +189,11 @@ class Recommender:
             for source in self.sources:
                 name, wanted = source.retriever.name, source.quota * widen + spare
                 try:
-                    rows = source.retriever.retrieve(request, user, min(wanted, len(self.catalogue)))[0]
-                    proposals[name] = self._inside(rows)
+                    proposals[name] = source.retriever.retrieve(request, user, min(wanted, len(self.catalogue)))[0]
                 except Exception as error:
                     log.exception("source %s failed", name, extra={"request_id": request.request_id})
                     trace.failures[name] = repr(error)
-            if not proposals:
-                raise NextreelError("Expected candidates from at least one source; every source failed.")
-            together = np.concatenate(list(proposals.values()))
+            together = self._together(proposals, trace)
             union = self._distinct(together)
         with _timed(trace, "filter"):
             trace.removed.clear()
@@ -220,13 +217,24 @@ class Recommender:
         among[rows] = True
         return among.nonzero()[0].astype(np.int32)
 
-    def _inside(self, rows: RowArray) -> RowArray:
-        """The rows, all of which lie in the catalogue; `NextreelError` otherwise."""
-        if rows.dtype != np.int32:
-            raise NextreelError(f"Expected rows as int32, got {rows.dtype}.")
-        if len(rows) and rows.view(np.uint32).max() >= len(self.catalogue):  # read so, a negative row is a large one
-            raise NextreelError(f"Expected rows from 0 to {len(self.catalogue) - 1}, got {rows}.")
-        return rows
+    def _together(self, proposals: dict[str, RowArray], trace: Trace) -> RowArray:
+        """All proposals end to end, less those of a source with a row that is not in the catalogue: it has failed.
+
+        Raises `NextreelError` when no source is left.
+        """
+        n = len(self.catalogue)
+        if proposals:
+            together = np.concatenate(list(proposals.values()), dtype=np.int32, casting="same_kind")
+            if len(together) == 0 or together.view(np.uint32).max() < n:  # read so, a negative row is a large one
+                return together
+        for name, rows in list(proposals.items()):
+            if len(rows) and not 0 <= rows.min() <= rows.max() < n:
+                log.error("source %s proposed rows outside the catalogue", name)
+                trace.failures[name] = f"Expected rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}."
+                del proposals[name]
+        if not proposals:
+            raise NextreelError("Expected candidates from at least one source; every source failed.")
+        return np.concatenate(list(proposals.values()))
 
     def _bare(self, request: Request, user: UserState, rows: RowArray) -> Moment:
         """A moment of rows that nothing has scored yet: all that filters look at."""
@@ -344,7 +352,9 @@ def _merged(moment: Moment) -> FloatArray:
         scores = moment.scores[:, 0]
         unscored = np.isnan(scores)
         return np.where(unscored, scores[~unscored].min(initial=0.0) - 1.0, scores).astype(np.float32)
-    fused: FloatArray = np.nansum(1.0 / (60.0 + moment.ranks), axis=1).astype(np.float32)
+    parts = 1.0 / (np.float32(60.0) + moment.ranks.T)
+    parts[np.isnan(parts)] = 0.0
+    fused: FloatArray = parts.sum(axis=0)
     return fused
 
 

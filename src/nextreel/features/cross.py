@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from nextreel.types import DAY, FloatArray, Moment
+from nextreel.types import DAY, FloatArray, Moment, RowArray
 
 _RECENT = 10  # events that count as what the person is at now
 _LONG = 500  # events that count as the person's taste
 
 
+def _liked(moment: Moment, last: int) -> RowArray:
+    """Rows of the positives among the person's last events."""
+    history = moment.user.history
+    rows, liked = history.rows[-last:], history.weights[-last:] > 0
+    return rows if liked.all() else rows[liked]
+
+
 def _affinity(moment: Moment, last: int) -> FloatArray:
     """Cosine (n,) of each candidate's categories and those of the person's last positive events."""
-    history = moment.user.history
-    rows = history.rows[-last:][history.weights[-last:] > 0]
+    rows = _liked(moment, last)
     categories = moment.catalogue.categories
     if len(rows) == 0 or categories.shape[1] == 0:
         return np.full(len(moment), np.nan, np.float32)
-    taste = categories[rows].sum(axis=0)
-    scale = moment.catalogue.category_length[moment.rows] * np.linalg.norm(taste)
-    affinity: FloatArray = categories[moment.rows] @ taste / np.maximum(scale, np.float32(1e-9))
-    return affinity
+    taste = np.ones(len(rows), np.float32) @ categories[rows]
+    scale = moment.catalogue.category_length[moment.rows] * np.sqrt(taste @ taste)
+    return np.asarray(categories[moment.rows] @ taste / np.maximum(scale, np.float32(1e-9)), np.float32)
 
 
 def category_affinity(moment: Moment) -> FloatArray:
@@ -35,8 +40,7 @@ def recent_category_affinity(moment: Moment) -> FloatArray:
 
 def main_category_share(moment: Moment) -> FloatArray:
     """Part of the person's last 500 positive events that share the video's main category."""
-    history = moment.user.history
-    rows = history.rows[-_LONG:][history.weights[-_LONG:] > 0]
+    rows = _liked(moment, _LONG)
     category = moment.catalogue.category
     if len(rows) == 0:
         return np.full(len(moment), np.nan, np.float32)
@@ -47,11 +51,10 @@ def main_category_share(moment: Moment) -> FloatArray:
 
 def channel_affinity(moment: Moment) -> FloatArray:
     """Part of the person's last 500 positive events that were from the video's channel; NaN without a channel."""
-    history = moment.user.history
-    rows = history.rows[-_LONG:][history.weights[-_LONG:] > 0]
-    channel = moment.catalogue.channel[moment.rows]
+    rows = _liked(moment, _LONG)
     if len(rows) == 0 or not moment.catalogue.channel_ids:
         return np.full(len(moment), np.nan, np.float32)
+    channel = moment.catalogue.channel[moment.rows]
     watched, counts = np.unique(moment.catalogue.channel[rows], return_counts=True)
     where = np.minimum(np.searchsorted(watched, channel), len(watched) - 1)
     share = np.where(watched[where] == channel, counts[where] / len(rows), 0.0)
@@ -75,7 +78,8 @@ def _published_distance(moment: Moment, last: int) -> FloatArray:
     dates = dates[~np.isnan(dates)]
     if len(dates) == 0:
         return np.full(len(moment), np.nan, np.float32)
-    return np.asarray((published[moment.rows] - dates.mean()) / (365.25 * DAY), np.float32)
+    years: FloatArray = ((published[moment.rows] - dates.sum() / len(dates)) / (365.25 * DAY)).astype(np.float32)
+    return years
 
 
 def years_from_taste(moment: Moment) -> FloatArray:
@@ -94,5 +98,5 @@ def popularity_from_taste(moment: Moment) -> FloatArray:
     if len(history) == 0:
         return np.full(len(moment), np.nan, np.float32)
     plays = moment.counters.plays
-    usual = np.log1p(plays[history.rows[-_LONG:]]).mean()
-    return np.asarray(np.log1p(plays[moment.rows]) - usual, np.float32)
+    usual = np.log1p(plays[history.rows[-_LONG:]])
+    return np.asarray(np.log1p(plays[moment.rows]) - usual.sum() / len(usual), np.float32)

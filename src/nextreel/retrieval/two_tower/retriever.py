@@ -129,7 +129,9 @@ class TwoTower:
         rows, at, weights = inputs.tokens(history.rows, history.at, history.weights, len(self.index))
         rows, at, weights = rows[-params.length :], at[-params.length :], weights[-params.length :]
         if params.request_gap:
-            gaps = inputs.gap_codes(np.diff(at, append=request.at)) if len(at) else np.empty(0, np.int64)
+            later = np.empty_like(at)
+            later[:-1], later[-1:] = at[1:], request.at
+            gaps = inputs.gap_codes(later - at)
         else:
             gaps = np.zeros(len(at), np.int64)
         profile = self.people.encode([user.profile]) if params.profile else np.zeros((1, 4), np.int64)
