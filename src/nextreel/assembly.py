@@ -46,16 +46,16 @@ class MomentParams(Params):
 
 
 class Quotas(Params):
-    """How many eligible candidates each source may propose; 0 leaves a source out."""
+    """How many eligible candidates each source may propose; 0 leaves a source out. Long lists get more."""
 
-    two_tower: int = 130
-    als: int = 100
-    ease: int = 160
-    item_item: int = 60
-    popular_all: int = 60
-    popular_7d: int = 130
-    popular_1d: int = 40
-    trending: int = 100
+    two_tower: int = Field(default=80, ge=0)
+    als: int = Field(default=60, ge=0)
+    ease: int = Field(default=100, ge=0)
+    item_item: int = Field(default=40, ge=0)
+    popular_all: int = Field(default=0, ge=0)  # without timestamps it has the quota of popular_7d at least
+    popular_7d: int = Field(default=80, ge=0)
+    popular_1d: int = Field(default=0, ge=0)
+    trending: int = Field(default=60, ge=0)
 
 
 class Config(Params):
@@ -65,11 +65,12 @@ class Config(Params):
     two_tower: TwoTowerParams = TwoTowerParams(exclude_history=False)  # the pipeline asks for more and filters
     als: AlsParams = AlsParams()
     ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000)
-    item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=50)
+    item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=25)
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
-    ranked: int = Field(default=150, ge=1)  # candidates that the ranker judges, or four times k if that is more
+    per_place: float = Field(default=7.5, ge=0)  # proposals of all sources for each place, where the quotas give less
+    ranked: int = Field(default=100, ge=1)  # candidates that the ranker judges, or four times k if that is more
     order: OrderParams = OrderParams()
 
 
@@ -126,7 +127,9 @@ def build(
     release: str = "",
 ) -> Recommender:
     """The Recommender of these models over this store, in the stages that the configuration asks for."""
-    counters = store.counters
+    counters, quotas = store.counters, config.quotas
+    if not timed:  # there is no popularity but that of all time
+        quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d)})
     retrievers: Mapping[str, Retriever | None] = {
         "two_tower": models.two_tower,
         "als": models.als,
@@ -138,9 +141,9 @@ def build(
         "trending": Popular(counters, "trend") if timed else None,
     }
     sources = [
-        Source(retriever, getattr(config.quotas, name))
+        Source(retriever, getattr(quotas, name))
         for name, retriever in retrievers.items()
-        if retriever is not None and getattr(config.quotas, name) > 0
+        if retriever is not None and getattr(quotas, name) > 0
     ]
     return Recommender(
         catalogue=catalogue,
@@ -153,6 +156,7 @@ def build(
         ranked=config.ranked,
         fallback=Popular(counters, "trend" if timed else "all"),
         release=release,
+        per_place=config.per_place,
     )
 
 

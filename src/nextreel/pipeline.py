@@ -6,6 +6,7 @@ The same object serves a request, writes a batch, is evaluated and produces trai
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class Recommender:
     ranked: int  # candidates that are judged at most, or four times k if that is more
     fallback: Retriever  # what everybody watches: the last rung, filtered like all others
     release: str = ""
+    per_place: float = 0.0  # proposals of all sources together for each place: long lists get more than the quotas
     value: Value = field(default=first_objective)
 
     def recommend(self, request: Request) -> Slate:
@@ -161,7 +163,7 @@ class Recommender:
 
     def _candidates(self, request: Request, user: UserState, trace: Trace) -> Moment:
         """Eligible candidates with scores and ranks; widened until k are eligible or nothing is left to propose."""
-        widen = 1
+        widen = max(1.0, self.per_place * request.k / sum(source.quota for source in self.sources))
         while True:
             proposals, kept, union = self._propose(request, user, trace, widen)
             enough = len(kept) >= request.k or all(len(rows) >= len(self.catalogue) for rows in proposals.values())
@@ -180,14 +182,15 @@ class Recommender:
         return Moment(request, user, self.catalogue, self.store.counters, kept, names, scores, _ranks(scores))
 
     def _propose(
-        self, request: Request, user: UserState, trace: Trace, widen: int
+        self, request: Request, user: UserState, trace: Trace, widen: float
     ) -> tuple[dict[str, RowArray], RowArray, RowArray]:
         """What each source proposes; of it the eligible rows within the quotas; and all rows proposed."""
         proposals: dict[str, RowArray] = {}
+        quotas = {source.retriever.name: math.ceil(source.quota * widen) for source in self.sources}
         spare = len(user.history) + len(request.exclude)  # so that filtering leaves the quota whole
         with _timed(trace, "retrieve"):
             for source in self.sources:
-                name, wanted = source.retriever.name, source.quota * widen + spare
+                name, wanted = source.retriever.name, quotas[source.retriever.name] + spare
                 try:
                     proposals[name] = source.retriever.retrieve(request, user, min(wanted, len(self.catalogue)))[0]
                 except Exception as error:
@@ -201,11 +204,10 @@ class Recommender:
             eligible[self._eligible(self._bare(request, user, union), trace)] = True
             # of each source's eligible proposals, as many as its quota
             sizes = [len(rows) for rows in proposals.values()]
-            quotas = [source.quota * widen for source in self.sources if source.retriever.name in proposals]
             fit = eligible[together]
             before = np.cumsum(fit)
             starts = np.concatenate([[0], before])[np.cumsum([0, *sizes[:-1]])]
-            fit &= before <= np.repeat(starts + quotas, sizes)
+            fit &= before <= np.repeat(starts + [quotas[name] for name in proposals], sizes)
             source_of = np.repeat(np.arange(len(sizes)), sizes)
             counts = np.bincount(source_of[fit], minlength=len(sizes))
             trace.proposed.update(zip(proposals, counts.tolist(), strict=True))

@@ -107,7 +107,11 @@ class System:
             names = ", ".join(one.retriever.name for one in self.recommender.sources)
             raise NextreelError(f"No source '{source}' in release {self.release}. Hint: one of {names}.")
         return replace(
-            self.recommender, sources=[Source(chosen[0].retriever, chosen[0].quota)], ranker=None, orderers=()
+            self.recommender,
+            sources=[Source(chosen[0].retriever, chosen[0].quota)],
+            ranker=None,
+            orderers=(),
+            per_place=0.0,
         )
 
     def resolve_user(self, text: str) -> UserId:

@@ -184,6 +184,7 @@ class Moment:
     sources: tuple[str, ...]  # (S,)
     scores: FloatArray  # (n, S) each source's own score of every row; NaN where it has none
     ranks: FloatArray  # (n, S) how many of the request's candidates the source scores higher; 0 = best
+    memo: dict[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)  # what features share
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -267,7 +268,7 @@ class Retriever(Protocol):
 
 
 Filter: TypeAlias = Callable[[Moment], BoolArray]  # True keeps the row
-Feature: TypeAlias = Callable[[Moment], FloatArray]  # one column, named as the function
+Feature: TypeAlias = Callable[[Moment], FloatArray | float]  # a column named as the function, or one number for all
 Orderer: TypeAlias = Callable[[Moment, FloatArray, int], Order]
 
 

@@ -332,7 +332,7 @@ def test_the_towers_alone_give_their_own_order(still: Any) -> None:
     fitted: Fitted = still.fitted
     towers = fitted.models.two_tower
     assert towers is not None
-    lone = replace(fitted.recommender, sources=[Source(towers, 50)], ranker=None, orderers=())
+    lone = replace(fitted.recommender, sources=[Source(towers, 50)], ranker=None, orderers=(), per_place=0.0)
     for user_id in still.dataset.events.user_ids[:5].tolist():
         request = Request(user_id, end(still.dataset), 15)
         slate = lone.recommend(request)

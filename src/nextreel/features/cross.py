@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nextreel.types import DAY, FloatArray, Moment, RowArray
@@ -17,43 +19,43 @@ def _liked(moment: Moment, last: int) -> RowArray:
     return rows if liked.all() else rows[liked]
 
 
-def _affinity(moment: Moment, last: int) -> FloatArray:
+def _affinity(moment: Moment, last: int) -> FloatArray | float:
     """Cosine (n,) of each candidate's categories and those of the person's last positive events."""
     rows = _liked(moment, last)
     categories = moment.catalogue.categories
     if len(rows) == 0 or categories.shape[1] == 0:
-        return np.full(len(moment), np.nan, np.float32)
+        return math.nan
     taste = np.ones(len(rows), np.float32) @ categories[rows]
     scale = moment.catalogue.category_length[moment.rows] * np.sqrt(taste @ taste)
     return np.asarray(categories[moment.rows] @ taste / np.maximum(scale, np.float32(1e-9)), np.float32)
 
 
-def category_affinity(moment: Moment) -> FloatArray:
+def category_affinity(moment: Moment) -> FloatArray | float:
     """Cosine of the video's categories and those of the last 500 videos the person liked; NaN without any."""
     return _affinity(moment, _LONG)
 
 
-def recent_category_affinity(moment: Moment) -> FloatArray:
+def recent_category_affinity(moment: Moment) -> FloatArray | float:
     """Cosine of the video's categories and those of the last 10 videos the person liked; NaN without any."""
     return _affinity(moment, _RECENT)
 
 
-def main_category_share(moment: Moment) -> FloatArray:
+def main_category_share(moment: Moment) -> FloatArray | float:
     """Part of the person's last 500 positive events that share the video's main category."""
     rows = _liked(moment, _LONG)
     category = moment.catalogue.category
     if len(rows) == 0:
-        return np.full(len(moment), np.nan, np.float32)
+        return math.nan
     names = len(moment.catalogue.category_names)
     counts = np.bincount(category[rows] + 1, minlength=names + 1)  # code UNKNOWN (-1) is counted at 0
     return (counts[category[moment.rows] + 1] / len(rows)).astype(np.float32)
 
 
-def channel_affinity(moment: Moment) -> FloatArray:
+def channel_affinity(moment: Moment) -> FloatArray | float:
     """Part of the person's last 500 positive events that were from the video's channel; NaN without a channel."""
     rows = _liked(moment, _LONG)
     if len(rows) == 0 or not moment.catalogue.channel_ids:
-        return np.full(len(moment), np.nan, np.float32)
+        return math.nan
     channel = moment.catalogue.channel[moment.rows]
     watched, counts = np.unique(moment.catalogue.channel[rows], return_counts=True)
     where = np.minimum(np.searchsorted(watched, channel), len(watched) - 1)
@@ -61,42 +63,42 @@ def channel_affinity(moment: Moment) -> FloatArray:
     return np.where(channel < 0, np.nan, share).astype(np.float32)
 
 
-def language_match(moment: Moment) -> FloatArray:
+def language_match(moment: Moment) -> FloatArray | float:
     """1 where the video is in the person's language, 0 where not, NaN where either is unknown."""
     language = moment.user.profile.language
     names = moment.catalogue.language_names
     codes = moment.catalogue.language[moment.rows]
     if language is None or language not in names:
-        return np.full(len(moment), np.nan, np.float32)
+        return math.nan
     return np.asarray(np.where(codes < 0, np.nan, codes == names.index(language)), np.float32)
 
 
-def _published_distance(moment: Moment, last: int) -> FloatArray:
+def _published_distance(moment: Moment, last: int) -> FloatArray | float:
     published = moment.catalogue.published_at
     history = moment.user.history
     dates = published[history.rows[-last:]]
     dates = dates[~np.isnan(dates)]
     if len(dates) == 0:
-        return np.full(len(moment), np.nan, np.float32)
+        return math.nan
     years: FloatArray = ((published[moment.rows] - dates.sum() / len(dates)) / (365.25 * DAY)).astype(np.float32)
     return years
 
 
-def years_from_taste(moment: Moment) -> FloatArray:
+def years_from_taste(moment: Moment) -> FloatArray | float:
     """Years by which the video is newer than the mean of the person's last 500; NaN where unknown."""
     return _published_distance(moment, _LONG)
 
 
-def years_from_recent(moment: Moment) -> FloatArray:
+def years_from_recent(moment: Moment) -> FloatArray | float:
     """Years by which the video is newer than the mean of the person's last 10; NaN where unknown."""
     return _published_distance(moment, _RECENT)
 
 
-def popularity_from_taste(moment: Moment) -> FloatArray:
+def popularity_from_taste(moment: Moment) -> FloatArray | float:
     """ln plays of the video less the mean ln plays of the person's last 500; NaN without any."""
     history = moment.user.history
     if len(history) == 0:
-        return np.full(len(moment), np.nan, np.float32)
+        return math.nan
     plays = moment.counters.plays
     usual = np.log1p(plays[history.rows[-_LONG:]])
     return np.asarray(np.log1p(plays[moment.rows]) - usual.sum() / len(usual), np.float32)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from nextreel.types import DAY, FloatArray, Moment
+from nextreel.types import DAY, Moment
 
 _EPOCH_WEEKDAY = 4  # 1 January 1970 was a Thursday; Monday is 1
-
-
-def _same(moment: Moment, value: float) -> FloatArray:
-    return np.full(len(moment.rows), value, np.float32)
 
 
 def _played(moment: Moment, since: float) -> int:
@@ -19,59 +17,60 @@ def _played(moment: Moment, since: float) -> int:
     return len(at) - int(np.searchsorted(at, moment.request.at - since))
 
 
-def history_length(moment: Moment) -> FloatArray:
+def history_length(moment: Moment) -> float:
     """ln(1 + events in the history)."""
-    return _same(moment, np.log1p(len(moment.user.history)))
+    return math.log1p(len(moment.user.history))
 
 
-def days_since_last_event(moment: Moment) -> FloatArray:
+def days_since_last_event(moment: Moment) -> float:
     """ln(1 + days since the person's newest event); NaN without one."""
-    return _same(moment, np.log1p(np.maximum(moment.request.at - moment.user.last_at, 0.0) / DAY))
+    since = moment.request.at - moment.user.last_at
+    return math.nan if math.isnan(since) else math.log1p(max(since, 0.0) / DAY)
 
 
-def days_since_first_event(moment: Moment) -> FloatArray:
+def days_since_first_event(moment: Moment) -> float:
     """ln(1 + days since the person's first event); NaN without one."""
     at = moment.user.history.at
-    return _same(moment, np.log1p(max(0.0, moment.request.at - at[0]) / DAY) if len(at) else np.nan)
+    return math.log1p(max(0.0, moment.request.at - at[0]) / DAY) if len(at) else math.nan
 
 
-def events_5min(moment: Moment) -> FloatArray:
+def events_5min(moment: Moment) -> float:
     """ln(1 + events of the person in the last five minutes)."""
-    return _same(moment, np.log1p(_played(moment, 300.0)))
+    return math.log1p(_played(moment, 300.0))
 
 
-def events_1h(moment: Moment) -> FloatArray:
+def events_1h(moment: Moment) -> float:
     """ln(1 + events of the person in the last hour)."""
-    return _same(moment, np.log1p(_played(moment, 3600.0)))
+    return math.log1p(_played(moment, 3600.0))
 
 
-def events_1d(moment: Moment) -> FloatArray:
+def events_1d(moment: Moment) -> float:
     """ln(1 + events of the person in the last day)."""
-    return _same(moment, np.log1p(_played(moment, DAY)))
+    return math.log1p(_played(moment, DAY))
 
 
-def age(moment: Moment) -> FloatArray:
+def age(moment: Moment) -> float:
     """Age in years; NaN where unknown."""
     years = moment.user.profile.age
-    return _same(moment, np.nan if years is None else years)
+    return math.nan if years is None else years
 
 
-def hour_sin(moment: Moment) -> FloatArray:
+def hour_sin(moment: Moment) -> float:
     """Sine of the hour of the day in UTC as an angle."""
-    return _same(moment, np.sin(2 * np.pi * (moment.request.at % DAY) / DAY))
+    return math.sin(2 * math.pi * (moment.request.at % DAY) / DAY)
 
 
-def hour_cos(moment: Moment) -> FloatArray:
+def hour_cos(moment: Moment) -> float:
     """Cosine of the hour of the day in UTC as an angle."""
-    return _same(moment, np.cos(2 * np.pi * (moment.request.at % DAY) / DAY))
+    return math.cos(2 * math.pi * (moment.request.at % DAY) / DAY)
 
 
-def day_of_week(moment: Moment) -> FloatArray:
+def day_of_week(moment: Moment) -> float:
     """Weekday in UTC, Monday 0 to Sunday 6."""
-    return _same(moment, (moment.request.at // DAY + _EPOCH_WEEKDAY - 1) % 7)
+    return (moment.request.at // DAY + _EPOCH_WEEKDAY - 1) % 7
 
 
-def mean_value_given(moment: Moment) -> FloatArray:
+def mean_value_given(moment: Moment) -> float:
     """Mean graded relevance of the person's events: how easily pleased; NaN without any."""
     weights = moment.user.history.weights
-    return _same(moment, weights.sum(dtype=np.float64) / len(weights) if len(weights) else np.nan)
+    return float(weights.sum(dtype=np.float64)) / len(weights) if len(weights) else math.nan

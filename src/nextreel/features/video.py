@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nextreel.store import Counters
@@ -12,15 +14,20 @@ _PRIOR = 10.0  # events of the mean video that every ratio starts from, so that 
 
 
 def _log_share(moment: Moment, name: str) -> FloatArray:
-    share = moment.counters.share(name)[moment.rows]
-    return np.asarray(np.log(share + np.float32(_FLOOR)), np.float32)
+    known = moment.memo.get(name)
+    if known is None:
+        share = moment.counters.share(name)[moment.rows]
+        known = moment.memo[name] = np.asarray(np.log(share + np.float32(_FLOOR)), np.float32)
+    return known
 
 
-def _smoothed(moment: Moment, part: str, whole: str) -> FloatArray:
+def _smoothed(moment: Moment, part: str, whole: str) -> FloatArray | float:
     """(part + prior × mean) / (whole + prior): a ratio that few events cannot throw about."""
     counters: Counters = moment.counters
     everything = counters.total(whole)
-    mean = counters.total(part) / everything if everything else 0.0
+    if not everything:
+        return 0.0
+    mean = counters.total(part) / everything
     counted, among = getattr(counters, part)[moment.rows], getattr(counters, whole)[moment.rows]
     return np.asarray((counted + _PRIOR * mean) / (among + _PRIOR), np.float32)
 
@@ -82,32 +89,32 @@ def duration(moment: Moment) -> FloatArray:
     return np.log1p(moment.catalogue.duration[moment.rows])
 
 
-def mean_value(moment: Moment) -> FloatArray:
+def mean_value(moment: Moment) -> FloatArray | float:
     """Mean value (rating) that people gave the video, smoothed towards the mean of all."""
     return _smoothed(moment, "value_sum", "value_count")
 
 
-def click_through_rate(moment: Moment) -> FloatArray:
+def click_through_rate(moment: Moment) -> FloatArray | float:
     """Clicks per impression, smoothed."""
     return _smoothed(moment, "clicks", "impressions")
 
 
-def like_ratio(moment: Moment) -> FloatArray:
+def like_ratio(moment: Moment) -> FloatArray | float:
     """Likes per play, smoothed."""
     return _smoothed(moment, "likes", "plays")
 
 
-def rejection_ratio(moment: Moment) -> FloatArray:
+def rejection_ratio(moment: Moment) -> FloatArray | float:
     """Dislikes, hides and skips per play, smoothed."""
     return _smoothed(moment, "rejections", "plays")
 
 
-def average_watch_share(moment: Moment) -> FloatArray:
+def average_watch_share(moment: Moment) -> FloatArray | float:
     """Mean watch time over the video's duration; NaN where either is unknown."""
     counters: Counters = moment.counters
+    if not counters.total("watches"):
+        return math.nan
     watches = counters.watches[moment.rows]
-    if not watches.any():
-        return np.full(len(moment), np.nan, np.float32)
     mean = counters.watch_seconds[moment.rows] / np.maximum(watches, 1)
     seconds = moment.catalogue.duration[moment.rows]
     known = (watches > 0) & (seconds > 0)
