@@ -42,46 +42,44 @@ METRICS = (*SHORT, "recall@100", "ndcg@100")
 KEPT = 4  # replays whose rows stay in memory
 RETRIEVERS = ("two_tower", "als", "ease", "item_item")  # parts of the configuration that change what is retrieved
 
+WIDE = {
+    "two_tower": 130,
+    "als": 100,
+    "ease": 160,
+    "item_item": 60,
+    "popular_all": 60,
+    "popular_7d": 130,
+    "popular_1d": 40,
+    "trending": 100,
+}
+TWO = {"two_tower": {"blocks": 2}}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "share_12": {"moments": {"share": 0.12}},
     "share_40": {"moments": {"share": 0.4}},
-    "idle_half_day": {"moments": {"idle_days": 0.5}},
-    "idle_3_days": {"moments": {"idle_days": 3.0}},
     "active_0": {"moments": {"active": 0}},
     "active_1500": {"moments": {"active": 1500}},
-    "idle_3000_negatives_80": {"moments": {"idle": 3000, "negatives": 80}},
-    "idle_4000": {"moments": {"idle": 4000}},
+    "idle_half_day": {"moments": {"idle_days": 0.5}},
     "negatives_20": {"moments": {"negatives": 20}},
     "negatives_80": {"moments": {"negatives": 80}},
     "horizon_60": {"moments": {"horizon_days": 60.0}},
     "softmax": {"ranker": {"loss": "QuerySoftMax"}},
-    "regression": {"ranker": {"loss": "QueryRMSE"}},
     "permutations_10": {"ranker": {"permutations": 10}},
-    "depth_6": {"ranker": {"depth": 6}},
-    "trees_100": {"ranker": {"iterations": 100}},
     "slow_400": {"ranker": {"iterations": 400, "learning_rate": 0.04}},
-    "all_popular": {"quotas": {"popular_all": 30, "popular_1d": 20}},
-    "ranked_50": {"ranked": 50},
     "ranked_200": {"ranked": 200},
     "same_order": {"order": {"diversity": 0.0}},
     "no_als": {"quotas": {"als": 0}},
     "ease_200": {"ease": {"neighbours": 200}},
-    "newest_50": {"item_item": {"max_history": 50}},
-    "wide": {
-        "quotas": {
-            "two_tower": 130,
-            "als": 100,
-            "ease": 160,
-            "item_item": 60,
-            "popular_all": 60,
-            "popular_7d": 130,
-            "popular_1d": 40,
-            "trending": 100,
-        },
-    },
     "length_32": {"two_tower": {"length": 32}},
-    "one_block": {"two_tower": {"blocks": 1}},
+    "two_blocks": TWO,
+    "two_blocks_wide": TWO | {"quotas": WIDE},
+    "two_blocks_all_popular": TWO | {"quotas": {"popular_all": 30, "popular_1d": 20}},
+    "two_blocks_idle_3_days": TWO | {"moments": {"idle_days": 3.0}},
+    "two_blocks_depth_6": TWO | {"ranker": {"depth": 6}},
+    "two_blocks_regression": TWO | {"ranker": {"loss": "QueryRMSE"}},
+    # the settings before these comparisons
+    "two_blocks_wide_idle_3000": TWO
+    | {"quotas": WIDE, "moments": {"idle": 3000, "negatives": 80}, "item_item": {"max_history": 50}, "ranked": 200},
 }
 
 

@@ -13,7 +13,7 @@ class TwoTowerParams(Params):
 
     # Shape
     dim: int = Field(default=64, ge=2)  # of both unit vectors, and the width of the transformer
-    blocks: int = Field(default=2, ge=1)
+    blocks: int = Field(default=1, ge=1)
     heads: int = Field(default=2, ge=1)
     feed_forward: int = Field(default=4, ge=1)  # inner width of a block's network, times dim
     length: int = Field(default=64, ge=1)  # newest positive events of a history that are read
