@@ -284,3 +284,16 @@ def test_answering_loads_no_training_library(home: Path) -> None:
     )
     done = run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.split() == ["10"]
+
+
+def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(trained: Path) -> None:
+    heavy = ("torch", "catboost", "implicit", "pandas", "polars", "scipy", "sklearn", "faiss", "fastapi")
+    program = (
+        "import sys; from pathlib import Path; from nextreel.system import open_system; "
+        "from nextreel.types import Request; "
+        f"system = open_system(Path({str(trained)!r}), clock='end'); "
+        f"assert len(system.recommend(Request({SOMEONE!r}, system.data_end, 5)).rows) == 5; "
+        f"print(*(name for name in {heavy!r} if name in sys.modules))"
+    )
+    done = run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603  our own code
+    assert done.stdout.split() == []
