@@ -274,18 +274,6 @@ def test_a_pair_with_an_unknown_video_is_told_with_its_row(read_only: System) ->
         score_pairs(read_only, pairs)
 
 
-def test_answering_loads_no_training_library(home: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from nextreel.system import open_system; "
-        "from nextreel.types import Request; "
-        f"system = open_system(Path({str(home)!r})); "
-        "print(len(system.recommend(Request('person-1', system.data_end, 10)).video_ids)); "
-        "print(*{'torch', 'implicit', 'onnx', 'sentence_transformers'} & sys.modules.keys())"
-    )
-    done = run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.split() == ["10"]
-
-
 def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(trained: Path) -> None:
     heavy = ("torch", "catboost", "implicit", "pandas", "polars", "scipy", "sklearn", "faiss", "fastapi")
     program = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,13 +41,9 @@ def load(path: Path) -> Catalogue:
     with pa.memory_map(str(path)) as source:
         table = pa.ipc.open_file(source).read_all().combine_chunks()
     names = json.loads(table.schema.metadata[b"nextreel"])
-    columns: dict[str, NDArray[np.generic]] = {
-        name: table[name].chunk(0).to_numpy(zero_copy_only=False) if len(table) else table[name].to_numpy()
-        for name in _NUMERIC
-    }
-    lists = table["categories"].combine_chunks()
+    columns = {name: _numpy(table[name].combine_chunks()) for name in _NUMERIC}
     width = len(names["category_names"])
-    categories = np.asarray(lists.values).reshape(len(table), max(width, 1))[:, :width]
+    categories = _numpy(table["categories"].combine_chunks().values).reshape(len(table), max(width, 1))[:, :width]
     ids = table["video_id"].to_pylist()
     return Catalogue(
         video_ids=as_ids(ids),
@@ -57,8 +54,15 @@ def load(path: Path) -> Catalogue:
         channel_ids=tuple(names["channel_ids"]),
         language_names=tuple(names["language_names"]),
         row_of={video_id: row for row, video_id in enumerate(ids)},
-        **columns,  # type: ignore[arg-type]  # each column has the type that it was saved with
+        **columns,  # each has the type that it was saved with
     )
+
+
+def _numpy(array: pa.Array) -> NDArray[Any]:
+    """The numbers of an array without nulls, where they lie; Arrow's own way would import pandas where it can."""
+    if pa.types.is_boolean(array.type):  # one bit each
+        return _numpy(array.cast(pa.int8())).astype(np.bool_)
+    return np.from_dlpack(array)
 
 
 def as_ids(ids: list[int] | list[str]) -> IdArray:
