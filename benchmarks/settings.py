@@ -52,12 +52,11 @@ WIDE = {
     "popular_1d": 40,
     "trending": 100,
 }
-TWO = {"two_tower": {"blocks": 2}}
+QUARTER = {"moments": {"share": 0.25}}
+TWO = QUARTER | {"two_tower": {"blocks": 2}}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "share_12": {"moments": {"share": 0.12}},
-    "share_40": {"moments": {"share": 0.4}},
-    "active_0": {"moments": {"active": 0}},
+    "share_55": {"moments": {"share": 0.55}},
     "active_1500": {"moments": {"active": 1500}},
     "idle_half_day": {"moments": {"idle_days": 0.5}},
     "negatives_20": {"moments": {"negatives": 20}},
@@ -66,20 +65,28 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "softmax": {"ranker": {"loss": "QuerySoftMax"}},
     "permutations_10": {"ranker": {"permutations": 10}},
     "slow_400": {"ranker": {"iterations": 400, "learning_rate": 0.04}},
-    "ranked_200": {"ranked": 200},
     "same_order": {"order": {"diversity": 0.0}},
     "no_als": {"quotas": {"als": 0}},
     "ease_200": {"ease": {"neighbours": 200}},
     "length_32": {"two_tower": {"length": 32}},
+    "share_25": QUARTER,
+    "share_12": {"moments": {"share": 0.12}},
+    "share_25_active_0": {"moments": {"share": 0.25, "active": 0}},
+    "share_25_ranked_200": QUARTER | {"ranked": 200},
     "two_blocks": TWO,
     "two_blocks_wide": TWO | {"quotas": WIDE},
     "two_blocks_all_popular": TWO | {"quotas": {"popular_all": 30, "popular_1d": 20}},
-    "two_blocks_idle_3_days": TWO | {"moments": {"idle_days": 3.0}},
+    "two_blocks_idle_3_days": TWO | {"moments": {"share": 0.25, "idle_days": 3.0}},
     "two_blocks_depth_6": TWO | {"ranker": {"depth": 6}},
     "two_blocks_regression": TWO | {"ranker": {"loss": "QueryRMSE"}},
     # the settings before these comparisons
     "two_blocks_wide_idle_3000": TWO
-    | {"quotas": WIDE, "moments": {"idle": 3000, "negatives": 80}, "item_item": {"max_history": 50}, "ranked": 200},
+    | {
+        "quotas": WIDE,
+        "moments": {"share": 0.25, "idle": 3000, "negatives": 80},
+        "item_item": {"max_history": 50},
+        "ranked": 200,
+    },
 }
 
 

@@ -33,7 +33,7 @@ class ConfigError(NextreelError):
 class MomentParams(Params):
     """Which moments the ranker learns from."""
 
-    share: float = Field(default=0.25, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
+    share: float = Field(default=0.4, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
     active: int = Field(default=500, ge=0)  # moments just before an event of the person
     idle: int = Field(default=8000, ge=0)  # moments at any time, for people who come back within the horizon
     idle_days: float = Field(default=1.0, ge=0)  # without an event for so long, a person is idle
