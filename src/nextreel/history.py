@@ -98,10 +98,11 @@ def liked(rows: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[NDArra
     keep = weights > 0
     if not keep.all():
         rows, weights = rows[keep], weights[keep]
+    ordered = np.sort(rows)
+    if not (ordered[1:] == ordered[:-1]).any():  # nothing twice: the usual case, at a fifth of the time
+        return rows, weights
     rows, weights = rows[::-1], weights[::-1]  # newest first, so that unique keeps the last event
     one, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-    if len(one) == len(rows):
-        return rows[::-1], weights[::-1]
     largest = np.zeros(len(one), np.float32)
     np.maximum.at(largest, inverse, weights)
     newest_last = np.argsort(-first, kind="stable")

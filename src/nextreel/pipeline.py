@@ -389,10 +389,11 @@ def _reasons(moment: Moment, positions: RowArray, sources: list[str]) -> list[st
     shown = moment.rows[positions[personal]]
     length = catalogue.category_length[shown][:, None] * catalogue.category_length[recent]
     likeness = catalogue.categories[shown] @ catalogue.categories[recent].T / np.maximum(length, np.float32(1e-9))
-    nearest = likeness >= np.maximum(likeness.max(axis=1, keepdims=True) - np.float32(1e-3), _ALIKE)
-    turn = np.arange(len(shown)) % np.maximum(nearest.sum(axis=1), 1)
-    which = (nearest.cumsum(axis=1) > turn[:, None]).argmax(axis=1)
-    for place, alike, number in zip(personal, nearest.any(axis=1).tolist(), which.tolist(), strict=True):
+    # of equals, each place prefers another one, the first place the newest
+    turns = (np.arange(len(recent)) - np.arange(len(shown))[:, None]) % len(recent)
+    nearest = (likeness - turns * np.float32(1e-4)).argmax(axis=1)
+    found = likeness[np.arange(len(shown)), nearest] >= _ALIKE
+    for place, alike, number in zip(personal, found.tolist(), nearest.tolist(), strict=True):
         if alike:
             reasons[place] += f", such as {catalogue.titles[recent[number]]}"
     return reasons

@@ -79,16 +79,26 @@ class Index:
         if k <= 0:
             return np.empty(0, np.int32), np.empty(0, np.float32)
         if self.kind == "flat":
-            scores = np.asarray(self.vectors @ query, np.float32)
-            if exclude is not None:
-                scores[exclude[exclude < len(self)]] = -np.inf
-            rows = best(scores, k)
-            return rows, scores[rows]
+            return self.best(self.scores(query), k, exclude)
         unwanted = None if exclude is None or len(exclude) == 0 else np.asarray(exclude, np.int64)
         batch = np.ascontiguousarray(query[None], np.float32)
         scores, rows = self.engine.search(batch, k, params=self._parameters(k, unwanted))
         found = rows[0] >= 0  # FAISS fills up with -1
         return rows[0][found].astype(np.int32), scores[0][found].astype(np.float32)
+
+    def scores(self, query: FloatArray) -> FloatArray:
+        """The inner product of every row (n,) with a query (d,)."""
+        return np.asarray(self.vectors @ query, np.float32)
+
+    def best(
+        self, scores: FloatArray, k: int, exclude: NDArray[np.integer] | None = None
+    ) -> tuple[RowArray, FloatArray]:
+        """The k best rows outside `exclude` by given scores (n,), and these, best first."""
+        if exclude is not None:
+            scores = scores.copy()
+            scores[exclude[exclude < len(self)]] = -np.inf
+        rows = best(scores, k)
+        return rows, scores[rows]
 
     def _parameters(self, k: int, exclude: NDArray[np.int64] | None) -> Any:
         """FAISS' search parameters."""

@@ -49,6 +49,17 @@ class _Tokens:
 
 
 @dataclass(frozen=True)
+class _Answer:
+    """What was found for the newest request of a thread."""
+
+    request: Request
+    user: UserState
+    history_length: int
+    vector: FloatArray  # (dim,)
+    scores: FloatArray | None  # (n,) of all videos, where the index is searched exactly
+
+
+@dataclass(frozen=True)
 class TwoTower:
     """Fitted towers: a retriever named "two_tower" whose score is the cosine of a person's and a video's vector.
 
@@ -100,15 +111,22 @@ class TwoTower:
 
     def encode(self, request: Request, user: UserState) -> FloatArray:
         """The person's unit vector (dim,) at the time of the request; remembered for what the tower reads."""
+        return self._answer(request, user).vector
+
+    def _answer(self, request: Request, user: UserState) -> _Answer:
         # a request asks to propose and then to score: what it was asked last, this thread need not put together again
-        last = getattr(self._last, "answer", None)
-        vector: FloatArray
-        if last is not None and last[0] is request and last[1] is user and last[2] == len(user.history):
-            vector = last[3]
-            return vector
+        last: _Answer | None = getattr(self._last, "answer", None)
+        if (
+            last is not None
+            and last.request is request
+            and last.user is user
+            and last.history_length == len(user.history)
+        ):
+            return last
         vector = self._encoded(self._tokens(request, user))
-        self._last.answer = (request, user, len(user.history), vector)
-        return vector
+        scores = self.index.scores(vector) if self.index.kind == "flat" else None
+        self._last.answer = answer = _Answer(request, user, len(user.history), vector, scores)
+        return answer
 
     def _encoded(self, tokens: _Tokens) -> FloatArray:
         key = tokens.key()
@@ -153,16 +171,21 @@ class TwoTower:
         exclude = None
         if self.params.exclude_history and len(user.history):
             exclude = np.unique(user.history.rows)
-        return self.index.search(self.encode(request, user), n, exclude)
+        answer = self._answer(request, user)
+        if answer.scores is None:
+            return self.index.search(answer.vector, n, exclude)
+        return self.index.best(answer.scores, n, exclude)
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for rows the towers have no vector of."""
-        vector = self.encode(request, user)
+        answer = self._answer(request, user)
         known = (rows >= 0) & (rows < len(self.index))
-        if known.all():
-            return np.asarray(self.vectors[rows] @ vector, np.float32)
+        inside = rows if known.all() else rows[known]
+        found = self.vectors[inside] @ answer.vector if answer.scores is None else answer.scores[inside]
+        if len(inside) == len(rows):
+            return np.asarray(found, np.float32)
         scores = np.full(len(rows), np.nan, np.float32)
-        scores[known] = self.vectors[rows[known]] @ vector
+        scores[known] = found
         return scores
 
     def similar(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
