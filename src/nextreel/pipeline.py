@@ -371,7 +371,7 @@ _WHY = {
     "trending": "rising now",
 }
 _PERSONAL = frozenset({"two_tower", "als", "ease", "item_item"})
-_RECENT = 20  # events among which a video to name is looked for
+_RECENT = 20  # newest liked videos among which one to name is looked for
 _ALIKE = np.float32(0.8)  # cosine of the categories from which a video may be named
 
 
@@ -382,7 +382,7 @@ def _reasons(moment: Moment, positions: RowArray, sources: list[str]) -> list[st
     """
     reasons = [_WHY.get(source, "eligible for you") for source in sources]
     history, catalogue = moment.user.history, moment.catalogue
-    recent = history.rows[-_RECENT:][history.weights[-_RECENT:] > 0][::-1]  # newest first
+    recent = history.liked[0][-_RECENT:][::-1]  # newest first
     personal = [place for place, source in enumerate(sources) if source in _PERSONAL]
     if len(recent) == 0 or not personal:
         return reasons
