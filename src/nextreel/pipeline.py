@@ -380,8 +380,9 @@ def _reasons(moment: Moment, positions: RowArray, sources: list[str]) -> list[st
 
     Where several recent videos are equally like it, places take turns, so that a list does not name one all along.
     """
-    reasons = [_WHY.get(source, "eligible for you") for source in sources]
     history, catalogue = moment.user.history, moment.catalogue
+    why = _WHY if len(history) else _WHY | {"two_tower": "a good place to start"}
+    reasons = [why.get(source, "eligible for you") for source in sources]
     recent = history.liked[0][-_RECENT:][::-1]  # newest first
     personal = [place for place, source in enumerate(sources) if source in _PERSONAL]
     if len(recent) == 0 or not personal:
