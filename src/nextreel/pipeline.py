@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nextreel.features import compute
+from nextreel.reasons import reasons
 from nextreel.types import (
     Catalogue,
     Feature,
@@ -305,7 +306,7 @@ class Recommender:
             value=value[positions],
             objectives=objectives[positions],
             sources=sources,
-            reasons=_reasons(moment, positions, sources),
+            reasons=reasons(moment, positions, sources),
             propensities=propensities,
             promoted=np.zeros(len(rows), np.bool_),
             trace=trace,
@@ -358,46 +359,6 @@ def _merged(moment: Moment) -> FloatArray:
     parts[np.isnan(parts)] = 0.0
     fused: FloatArray = parts.sum(axis=0)
     return fused
-
-
-_WHY = {
-    "two_tower": "fits what you watched, in the order you watched it",
-    "als": "people with your taste watched it",
-    "ease": "often watched by those who watched the same videos",
-    "item_item": "close to the videos you watched last",
-    "popular_all": "one of the most watched videos",
-    "popular_7d": "much watched this week",
-    "popular_1d": "much watched today",
-    "trending": "rising now",
-}
-_PERSONAL = frozenset({"two_tower", "als", "ease", "item_item"})
-_RECENT = 20  # newest liked videos among which one to name is looked for
-_ALIKE = np.float32(0.8)  # cosine of the categories from which a video may be named
-
-
-def _reasons(moment: Moment, positions: RowArray, sources: list[str]) -> list[str]:
-    """One short sentence for each place: why its source proposed it, and which recent video of the person it is like.
-
-    Where several recent videos are equally like it, places take turns, so that a list does not name one all along.
-    """
-    history, catalogue = moment.user.history, moment.catalogue
-    why = _WHY if len(history) else _WHY | {"two_tower": "a good place to start"}
-    reasons = [why.get(source, "eligible for you") for source in sources]
-    recent = history.liked[0][-_RECENT:][::-1]  # newest first
-    personal = [place for place, source in enumerate(sources) if source in _PERSONAL]
-    if len(recent) == 0 or not personal:
-        return reasons
-    shown = moment.rows[positions[personal]]
-    length = catalogue.category_length[shown][:, None] * catalogue.category_length[recent]
-    likeness = catalogue.categories[shown] @ catalogue.categories[recent].T / np.maximum(length, np.float32(1e-9))
-    # of equals, each place prefers another one, the first place the newest
-    turns = (np.arange(len(recent)) - np.arange(len(shown))[:, None]) % len(recent)
-    nearest = (likeness - turns * np.float32(1e-4)).argmax(axis=1)
-    found = likeness[np.arange(len(shown)), nearest] >= _ALIKE
-    for place, alike, number in zip(personal, found.tolist(), nearest.tolist(), strict=True):
-        if alike:
-            reasons[place] += f", such as {catalogue.titles[recent[number]]}"
-    return reasons
 
 
 @contextmanager
