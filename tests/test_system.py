@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from nextreel import features
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n
 from nextreel.system import System, open_system
@@ -285,3 +286,9 @@ def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catal
     )
     done = run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603  our own code
     assert done.stdout.split() == []
+
+
+def test_a_release_whose_ranker_reads_other_columns_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nextreel.features.TIMELESS", features.TIMELESS[1:])  # a version without one of the features
+    with pytest.raises(NextreelError, match=r"missing \['history_length'\], unknown \[\].*Hint: train a release"):
+        open_system(home, clock="end")

@@ -16,6 +16,7 @@ import numpy as np
 from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config, Models, build, load_ranker
 from nextreel.backends import ClosableEventLog, open_log
+from nextreel.features import names
 from nextreel.pipeline import Recommender, Source
 from nextreel.registry import Registry
 from nextreel.store import LiveStore
@@ -153,7 +154,10 @@ def open_system(home: Path, release: str | None = None, *, clock: Literal["wall"
     log = open_log(f"sqlite://{home / 'log.db'}")
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, log)
     models = Models.load(folder)
-    recommender = build(config, catalogue, store, models, load_ranker(folder), timed=about["timed"], release=release)
+    ranker = load_ranker(folder)
+    recommender = build(config, catalogue, store, models, ranker, timed=about["timed"], release=release)
+    if ranker is not None:  # a release of another version is refused here, not answered without its ranker
+        ranker.check(names(recommender.features, [source.retriever.name for source in recommender.sources]))
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset

@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": [],
     "data": ["synth", "check", "fetch"],
     "releases": ["list", "show", "promote", "rollback"],
+    "features": ["list"],
 }
 WHOLE = [[name, sub] if sub else [name] for name, subs in COMMANDS.items() for sub in (*subs, "")]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nextreel import __version__
-from nextreel.cli import batch, data, demo, evaluate, recommend, releases, serve, train
+from nextreel.cli import batch, data, demo, evaluate, features, recommend, releases, serve, train
 from nextreel.types import NextreelError
 
 USER_ERROR = 2  # what a shell takes for wrong use: something the person can put right
@@ -49,6 +49,7 @@ app.command()(batch.batch)
 app.command()(batch.score)
 app.command()(serve.serve)
 app.add_typer(releases.app, name="releases")
+app.add_typer(features.app, name="features")
 
 
 def main() -> None:

@@ -31,17 +31,29 @@ def _affinity(moment: Moment, last: int) -> FloatArray | float:
 
 
 def category_affinity(moment: Moment) -> FloatArray | float:
-    """Cosine of the video's categories and those of the last 500 videos the person liked; NaN without any."""
+    """Cosine of the video's categories and those of the last 500 videos the person liked; NaN without any.
+
+    Unit: cosine
+    Reads: catalogue.categories, catalogue.category_length, history.rows, history.weights
+    """
     return _affinity(moment, _LONG)
 
 
 def recent_category_affinity(moment: Moment) -> FloatArray | float:
-    """Cosine of the video's categories and those of the last 10 videos the person liked; NaN without any."""
+    """Cosine of the video's categories and those of the last 10 videos the person liked; NaN without any.
+
+    Unit: cosine
+    Reads: catalogue.categories, catalogue.category_length, history.rows, history.weights
+    """
     return _affinity(moment, _RECENT)
 
 
 def main_category_share(moment: Moment) -> FloatArray | float:
-    """Part of the person's last 500 positive events that share the video's main category."""
+    """Part of the person's last 500 positive events that share the video's main category.
+
+    Unit: 0 to 1
+    Reads: catalogue.category, catalogue.category_names, history.rows, history.weights
+    """
     rows = _liked(moment, _LONG)
     category = moment.catalogue.category
     if len(rows) == 0:
@@ -52,7 +64,11 @@ def main_category_share(moment: Moment) -> FloatArray | float:
 
 
 def channel_affinity(moment: Moment) -> FloatArray | float:
-    """Part of the person's last 500 positive events that were from the video's channel; NaN without a channel."""
+    """Part of the person's last 500 positive events that were from the video's channel; NaN without a channel.
+
+    Unit: 0 to 1
+    Reads: catalogue.channel, catalogue.channel_ids, history.rows, history.weights
+    """
     rows = _liked(moment, _LONG)
     if len(rows) == 0 or not moment.catalogue.channel_ids:
         return math.nan
@@ -64,7 +80,11 @@ def channel_affinity(moment: Moment) -> FloatArray | float:
 
 
 def language_match(moment: Moment) -> FloatArray | float:
-    """1 where the video is in the person's language, 0 where not, NaN where either is unknown."""
+    """1 where the video is in the person's language, 0 where not, NaN where either is unknown.
+
+    Unit: 0 or 1
+    Reads: catalogue.language, catalogue.language_names, profile.language
+    """
     language = moment.user.profile.language
     names = moment.catalogue.language_names
     codes = moment.catalogue.language[moment.rows]
@@ -85,17 +105,29 @@ def _published_distance(moment: Moment, last: int) -> FloatArray | float:
 
 
 def years_from_taste(moment: Moment) -> FloatArray | float:
-    """Years by which the video is newer than the mean of the person's last 500; NaN where unknown."""
+    """Years by which the video is newer than the mean of the person's last 500; NaN where unknown.
+
+    Unit: years
+    Reads: catalogue.published_at, history.rows
+    """
     return _published_distance(moment, _LONG)
 
 
 def years_from_recent(moment: Moment) -> FloatArray | float:
-    """Years by which the video is newer than the mean of the person's last 10; NaN where unknown."""
+    """Years by which the video is newer than the mean of the person's last 10; NaN where unknown.
+
+    Unit: years
+    Reads: catalogue.published_at, history.rows
+    """
     return _published_distance(moment, _RECENT)
 
 
 def popularity_from_taste(moment: Moment) -> FloatArray | float:
-    """ln plays of the video less the mean ln plays of the person's last 500; NaN without any."""
+    """ln plays of the video less the mean ln plays of the person's last 500; NaN without any.
+
+    Unit: ln of a ratio of plays
+    Reads: counters.plays, history.rows
+    """
     history = moment.user.history
     if len(history) == 0:
         return math.nan

@@ -33,84 +33,148 @@ def _smoothed(moment: Moment, part: str, whole: str) -> FloatArray | float:
 
 
 def share_all(moment: Moment) -> FloatArray:
-    """ln of the video's part of all plays ever."""
+    """ln of the video's part of all plays ever.
+
+    Unit: ln of a share
+    Reads: counters.share
+    """
     return _log_share(moment, "all")
 
 
 def share_30d(moment: Moment) -> FloatArray:
-    """ln of the video's part of the plays of the last 30 days."""
+    """ln of the video's part of the plays of the last 30 days.
+
+    Unit: ln of a share
+    Reads: counters.share
+    """
     return _log_share(moment, "30d")
 
 
 def share_7d(moment: Moment) -> FloatArray:
-    """ln of the video's part of the plays of the last 7 days."""
+    """ln of the video's part of the plays of the last 7 days.
+
+    Unit: ln of a share
+    Reads: counters.share
+    """
     return _log_share(moment, "7d")
 
 
 def share_1d(moment: Moment) -> FloatArray:
-    """ln of the video's part of the plays of the last day."""
+    """ln of the video's part of the plays of the last day.
+
+    Unit: ln of a share
+    Reads: counters.share
+    """
     return _log_share(moment, "1d")
 
 
 def share_trend(moment: Moment) -> FloatArray:
-    """ln of the video's part of all plays, each weighed by its age with a half-life of three days."""
+    """ln of the video's part of all plays, each weighed by its age with a half-life of three days.
+
+    Unit: ln of a share
+    Reads: counters.share
+    """
     return _log_share(moment, "trend")
 
 
 def growth_7d(moment: Moment) -> FloatArray:
-    """ln of the share of the last 7 days over the share of all time: above 0 is rising."""
+    """ln of the share of the last 7 days over the share of all time: above 0 is rising.
+
+    Unit: ln of a ratio of shares
+    Reads: counters.share
+    """
     return _log_share(moment, "7d") - _log_share(moment, "all")
 
 
 def growth_1d(moment: Moment) -> FloatArray:
-    """ln of the share of the last day over the share of the last 30 days."""
+    """ln of the share of the last day over the share of the last 30 days.
+
+    Unit: ln of a ratio of shares
+    Reads: counters.share
+    """
     return _log_share(moment, "1d") - _log_share(moment, "30d")
 
 
 def plays(moment: Moment) -> FloatArray:
-    """ln(1 + plays ever): how much the other counters can be trusted."""
+    """ln(1 + plays ever): how much the other counters can be trusted.
+
+    Unit: ln(1 + plays)
+    Reads: counters.plays
+    """
     return np.asarray(np.log1p(moment.counters.plays[moment.rows]), np.float32)
 
 
 def upload_age(moment: Moment) -> FloatArray:
-    """ln(1 + days since publication); NaN where the date is unknown."""
+    """ln(1 + days since publication); NaN where the date is unknown.
+
+    Unit: ln(1 + days)
+    Reads: catalogue.published_at, request.at
+    """
     days = (moment.request.at - moment.catalogue.published_at[moment.rows]) / DAY
     return np.log1p(np.maximum(days, 0.0)).astype(np.float32)
 
 
 def days_since_first_play(moment: Moment) -> FloatArray:
-    """ln(1 + days since anyone first played the video); NaN before the first."""
+    """ln(1 + days since anyone first played the video); NaN before the first.
+
+    Unit: ln(1 + days)
+    Reads: counters.first_at, request.at
+    """
     days = (moment.request.at - moment.counters.first_at[moment.rows]) / DAY
     return np.where(np.isfinite(days), np.log1p(np.maximum(days, 0.0)), np.nan).astype(np.float32)
 
 
 def duration(moment: Moment) -> FloatArray:
-    """ln(1 + seconds); NaN where unknown."""
+    """ln(1 + seconds); NaN where unknown.
+
+    Unit: ln(1 + seconds)
+    Reads: catalogue.duration
+    """
     return np.log1p(moment.catalogue.duration[moment.rows])
 
 
 def mean_value(moment: Moment) -> FloatArray | float:
-    """Mean value (rating) that people gave the video, smoothed towards the mean of all."""
+    """Mean value (rating) that people gave the video, smoothed towards the mean of all.
+
+    Unit: value of the source
+    Reads: counters.total, counters.value_count, counters.value_sum
+    """
     return _smoothed(moment, "value_sum", "value_count")
 
 
 def click_through_rate(moment: Moment) -> FloatArray | float:
-    """Clicks per impression, smoothed."""
+    """Clicks per impression, smoothed.
+
+    Unit: 0 to 1
+    Reads: counters.clicks, counters.impressions, counters.total
+    """
     return _smoothed(moment, "clicks", "impressions")
 
 
 def like_ratio(moment: Moment) -> FloatArray | float:
-    """Likes per play, smoothed."""
+    """Likes per play, smoothed.
+
+    Unit: likes per play
+    Reads: counters.likes, counters.plays, counters.total
+    """
     return _smoothed(moment, "likes", "plays")
 
 
 def rejection_ratio(moment: Moment) -> FloatArray | float:
-    """Dislikes, hides and skips per play, smoothed."""
+    """Dislikes, hides and skips per play, smoothed.
+
+    Unit: rejections per play
+    Reads: counters.plays, counters.rejections, counters.total
+    """
     return _smoothed(moment, "rejections", "plays")
 
 
 def average_watch_share(moment: Moment) -> FloatArray | float:
-    """Mean watch time over the video's duration; NaN where either is unknown."""
+    """Mean watch time over the video's duration; NaN where either is unknown.
+
+    Unit: part of the duration
+    Reads: catalogue.duration, counters.total, counters.watch_seconds, counters.watches
+    """
     counters: Counters = moment.counters
     if not counters.total("watches"):
         return math.nan

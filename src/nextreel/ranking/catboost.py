@@ -80,18 +80,19 @@ class CatBoostRanker:
 
     def score(self, matrix: Matrix) -> FloatArray:
         """(n, 1) scores. Raises `NextreelError` when the matrix has other columns than the ranker was fitted on."""
-        if matrix.names != self.names:
-            missing = sorted(set(self.names) - set(matrix.names))
-            unknown = sorted(set(matrix.names) - set(self.names))
-            wrong = (
-                f"missing {missing}, unknown {unknown}" if missing or unknown else "the same columns in another order"
-            )
-            raise NextreelError(
-                f"Expected the {len(self.names)} feature columns of fingerprint {fingerprint(self.names)}, got "
-                f"{fingerprint(matrix.names)}: {wrong}. "
-                "Hint: train a release with this version of nextreel."
-            )
+        self.check(matrix.names)
         return self.trees.score(matrix.values)[:, None]
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """Raises `NextreelError` unless the names are those of the columns the ranker was fitted on, in their order."""
+        if names == self.names:
+            return
+        missing, unknown = sorted(set(self.names) - set(names)), sorted(set(names) - set(self.names))
+        wrong = f"missing {missing}, unknown {unknown}" if missing or unknown else "the same columns in another order"
+        raise NextreelError(
+            f"Expected the {len(self.names)} feature columns of fingerprint {fingerprint(self.names)}, got "
+            f"{fingerprint(names)}: {wrong}. Hint: train a release with this version of nextreel."
+        )
 
     def save(self, folder: Path) -> None:
         """Writes the trees, what is known of them, and CatBoost's own model into the folder."""
