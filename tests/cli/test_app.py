@@ -26,7 +26,7 @@ COMMANDS = {
     "batch": [],
     "score": [],
     "serve": [],
-    "data": ["synth", "check", "fetch"],
+    "data": ["synth", "check", "fetch", "versions", "diff"],
     "releases": ["list", "show", "promote", "rollback"],
     "features": ["list"],
 }

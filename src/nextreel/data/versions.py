@@ -67,6 +67,42 @@ class Manifest:
         return replace(self, version=digest, counts={**self.counts, **counts}, start=start, end=end, splits={})
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing in which two versions of a data set differ; None where one of them has no such thing."""
+
+    what: str
+    before: str | int | float | None
+    after: str | int | float | None
+
+
+def diff(before: Manifest, after: Manifest) -> list[Change]:
+    """Everything in which two manifests differ: version, files, counts, columns and span of time; empty for the same.
+
+    >>> diff(Manifest("a", counts={"users": 1}), Manifest("b", counts={"users": 3}))[1:]
+    [Change(what='users', before=1, after=3)]
+    """
+    old, new = _facts(before), _facts(after)
+    names = [*old, *(name for name in new if name not in old)]
+    return [Change(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
+
+
+def _facts(manifest: Manifest) -> dict[str, str | int | float | None]:
+    """Everything that may differ, by its name."""
+    columns = {
+        f"column {table}.{column}": dtype for table, of in manifest.schema.items() for column, dtype in of.items()
+    }
+    return {
+        "version": manifest.version,
+        **{f"file {one.name}": f"{one.bytes:,} bytes, {one.sha256[:12]}" for one in manifest.sources},
+        **manifest.counts,
+        **columns,
+        "timestamps": str(manifest.timed),
+        "first event": manifest.start,
+        "last event": manifest.end,
+    }
+
+
 def digest_of(values: Any) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of plain values.
 
