@@ -50,6 +50,13 @@ def test_the_rules_can_be_chosen() -> None:
     assert weights(kinds, seconds, duration, np.full(3, np.nan, np.float32), rules).tolist() == [5.0, 0.0, -7.0]
 
 
+def test_a_rating_below_the_least_value_is_no_positive_and_no_negative() -> None:
+    kinds = np.array([Kind.WATCH, Kind.WATCH, Kind.WATCH, Kind.DISLIKE], np.int8)
+    none, value = np.full(4, np.nan, np.float32), np.array([3.5, 4.0, np.nan, 1.0], np.float32)
+    assert weights(kinds, none, none, value, Relevance(least_value=4.0)).tolist() == [0.0, 1.0, 1.0, -1.0]
+    assert weights(kinds, none, none, value, Relevance()).tolist() == [1.0, 1.0, 1.0, -1.0]
+
+
 def test_no_events_say_nothing() -> None:
     none = np.empty(0, np.float32)
     assert len(weights(np.empty(0, np.int8), none, none, none, Relevance())) == 0

@@ -24,6 +24,7 @@ class Relevance(Params):
     watched_share: float = 0.4  # a watch of known length counts as positive above this part of the duration
     skip_seconds: float = 3.0  # a watch shorter than this is a skip
     skip: float = -0.5
+    least_value: float | None = None  # an event with a value (a rating) below this is no positive
 
 
 def weights(
@@ -43,4 +44,6 @@ def weights(
         short = watch & (watch_seconds <= rules.watched_share * duration)
         graded = np.where(short, np.float32(0), graded)
         graded = np.where(watch & (watch_seconds < rules.skip_seconds), np.float32(rules.skip), graded)
+        if rules.least_value is not None:
+            graded = np.where((value < rules.least_value) & (graded > 0), np.float32(0), graded)
     return graded.astype(np.float32)
