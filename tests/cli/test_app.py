@@ -26,7 +26,7 @@ COMMANDS = {
     "batch": [],
     "score": [],
     "serve": [],
-    "data": ["synth", "check", "fetch", "versions", "diff"],
+    "data": ["synth", "check", "fetch", "versions", "diff", "bots"],
     "releases": ["list", "show", "promote", "rollback"],
     "features": ["list"],
 }

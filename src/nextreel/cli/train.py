@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
+from nextreel.cli import show
 from nextreel.cli.options import HOME, ConfigFile, Data, Home
 from nextreel.cli.progress import bars
-from nextreel.cli.show import out
+
+MaxPerMinute = Annotated[
+    int | None,
+    typer.Option(min=1, help="Leave out the events of users who did more within a minute (`nextreel data bots`)."),
+]
 
 
-def train(data: Data, config: ConfigFile = None, home: Home = HOME) -> None:
+def train(data: Data, config: ConfigFile = None, home: Home = HOME, max_per_minute: MaxPerMinute = None) -> None:
     """Train a recommender, publish it as a release and promote it; prints the release's id.
 
     Choices (epochs, trees) are made on the last part of the data; the release is then fitted on all of it.
@@ -15,9 +24,14 @@ def train(data: Data, config: ConfigFile = None, home: Home = HOME) -> None:
     """
     from nextreel import training
     from nextreel.assembly import load_config
-    from nextreel.data import load
+    from nextreel.data import bots, load
 
     settings = load_config(config)
+    dataset = load(data)
+    if max_per_minute is not None:
+        suspects = bots.suspects(dataset, max_per_minute)
+        dataset = dataset.without(suspects.users)
+        show.out.print(f"Left out {len(suspects):,} users with {int(suspects.events.sum()):,} events", soft_wrap=True)
     with bars() as progress:
-        release = training.train(load(data), settings, home, progress)
-    out.print(release)
+        release = training.train(dataset, settings, home, progress)
+    show.out.print(release)

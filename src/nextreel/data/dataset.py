@@ -51,6 +51,17 @@ class Dataset:
         manifest = self.manifest.derived(f"first {n}", {"interactions": n}, *_bounds(events.at, self.timed))
         return replace(self, events=events, manifest=manifest)
 
+    def without(self, users: NDArray[np.int32]) -> Dataset:
+        """The data set without the events of these user codes; catalogue, users and their codes stay."""
+        if len(users) == 0:
+            return self
+        kept = np.flatnonzero(~np.isin(self.events.user, users))
+        events = self.events.take(kept)
+        left_out = ",".join(sorted(str(self.events.user_ids[user]) for user in users))
+        counts = {"interactions": len(kept), "users_left_out": len(users)}
+        manifest = self.manifest.derived(f"without {left_out}", counts, *_bounds(events.at, self.timed))
+        return replace(self, events=events, manifest=manifest)
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
