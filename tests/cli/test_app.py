@@ -26,7 +26,7 @@ COMMANDS = {
     "batch": [],
     "score": [],
     "serve": [],
-    "data": ["synth", "check", "fetch", "versions", "diff", "bots"],
+    "data": ["synth", "check", "fetch", "import", "versions", "diff", "bots"],
     "releases": ["list", "show", "promote", "rollback"],
     "features": ["list"],
 }

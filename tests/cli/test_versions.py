@@ -5,16 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from nextreel.cli import app as door
+from nextreel.cli import show
 from nextreel.data import load
 from nextreel.registry import Registry
 from nextreel.types import NextreelError
 
-runner = CliRunner(env={"COLUMNS": "200"})
+runner = CliRunner()
 OLD = "user_id,video_id,timestamp\n1,2,100\n1,3,200\n"
 NEW = "user_id,video_id,timestamp,device\n1,2,100,tv\n1,3,200,tv\n4,3,86500,tv\n"
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "out", Console(width=250, highlight=False))
 
 
 @pytest.fixture

@@ -1,20 +1,27 @@
-"""`nextreel data`: make, check and fetch data sets."""
+"""`nextreel data`: make, check, fetch and import data sets."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nextreel.cli.show import out
+from nextreel.cli.show import out, rows
 from nextreel.types import NextreelError
 
-app = typer.Typer(help="Make, check and fetch data sets.", no_args_is_help=True)
+app = typer.Typer(help="Make, check, fetch and import data sets.", no_args_is_help=True)
 
 REFUSED = 2  # exit code of `check` when something must be put right
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; made when it is not there.")]
+
+
+class Importable(StrEnum):
+    """The foreign layouts that can be imported."""
+
+    KUAIRAND_PURE = "kuairand-pure"
 
 
 @app.command()
@@ -66,3 +73,21 @@ def fetch(
         raise NextreelError(f"Expected the name of a data set that can be fetched (ml-1m), got {name!r}.")
     folder = movielens.fetch(to)
     out.print(f"Wrote {name} to {folder}. Next: nextreel train --data {folder}", soft_wrap=True)
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[Importable, typer.Argument(help="The layout of the files.", metavar="KIND")],
+    folder: Annotated[Path, typer.Argument(help="Folder with the files as they were published.", metavar="DIR")],
+    out_dir: Out,
+) -> None:
+    """Turn a public data set (KIND: kuairand-pure) into a folder that every command reads.
+
+    Prints how many rows of each file became what. KuaiRand-Pure is CC BY-SA 4.0; so is what is made from it.
+    """
+    from nextreel.data import kuairand
+
+    made = kuairand.write(folder, out_dir)
+    lines = ({"file": a.file, "rows": a.rows, "became": a.became, "count": a.count} for a in made.counts)
+    out.print(rows(f"What the rows of {kind.value} became", lines))
+    out.print(f"Wrote {made.out}. Next: nextreel data check {made.out}", soft_wrap=True)

@@ -25,7 +25,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         help="Folder with the interactions: `interactions.parquet` or `.csv` (users, videos and channels may lie "
-        "beside it), or MovieLens' `.dat` files.",
+        "beside it), or a MovieLens folder (1M, 100K or latest-small).",
     ),
 ]
 ConfigFile = Annotated[

@@ -1,4 +1,4 @@
-"""MovieLens-1M: reading its `.dat` files, and fetching them from GroupLens.
+"""MovieLens: reading the `.dat` files of the 1M set, fetching them, and what the other sets are read with too.
 
 F. M. Harper and J. A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM TiiS 5(4), 19.
 Research use only; the files may not be passed on, so they belong in no repository, package or image.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Sequence
 from hashlib import md5, sha256
 from io import BytesIO
 from pathlib import Path
+from typing import TypeAlias
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -20,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from nextreel.data.dataset import Tables
-from nextreel.data.errors import DataError, Problem, Report
+from nextreel.data.errors import DataError, Problem, Report, RowNumbers, Told
 from nextreel.data.versions import Source
 from nextreel.types import Kind, NextreelError
 
@@ -32,8 +34,11 @@ _BY_HAND = (
     "download ml-1m.zip from grouplens.org/datasets/movielens/1m with a browser, unpack it, and pass the folder that "
     "holds ratings.dat."
 )
+_MARKS = {"\t": "a tab"}  # how a mark is called where it cannot be seen
 _LATEST = 4_102_444_800  # 2100-01-01 UTC
 _LONGEST = 1 << 26  # bytes; the archive has 5.9 MB, its largest file 24.6 MB
+
+Lines: TypeAlias = list[tuple[int, list[str]]]  # row number and cells of each line that has the right width
 
 
 def tables(folder: Path, report: Report, sources: list[Source]) -> Tables:
@@ -42,39 +47,51 @@ def tables(folder: Path, report: Report, sources: list[Source]) -> Tables:
     A rating is a watched video with the rating as its value. Ages are those of the file: the least age of each group,
     1 for people under 18. A video counts as published on 1 January of the year in its title.
     """
-    missing = [name for name in FILES[:3] if not (folder / name).is_file()]
-    if missing:
-        raise DataError.of(folder.name, ", ".join(FILES[:3]), f"no {' and no '.join(missing)}")
+    require(folder, FILES[:3])
+    interactions, _ = ratings(read_bytes(folder / "ratings.dat", sources), "ratings.dat", report)
+    people = split_lines(read_bytes(folder / "users.dat", sources), "users.dat", 5, report)
     return Tables(
-        interactions=_ratings(_bytes(folder / "ratings.dat", sources), report),
-        users=_users(_lines(_bytes(folder / "users.dat", sources), "users.dat", 5, report), report),
-        videos=_movies(_lines(_bytes(folder / "movies.dat", sources), "movies.dat", 3, report), report),
+        interactions=interactions,
+        users=users(people, "users.dat", report, gender=1, age=2),
+        videos=_movies(split_lines(read_bytes(folder / "movies.dat", sources), "movies.dat", 3, report), report),
     )
 
 
-def _bytes(path: Path, sources: list[Source]) -> bytes:
+def require(folder: Path, files: Sequence[str]) -> None:
+    """Returns when all the files are there, raises `DataError` that names the missing ones otherwise."""
+    missing = [name for name in files if not (folder / name).is_file()]
+    if missing:
+        raise DataError.of(folder.name, ", ".join(files), f"no {' and no '.join(missing)}")
+
+
+def read_bytes(path: Path, sources: list[Source]) -> bytes:
+    """The file's bytes; its name, size and hash join the sources."""
     data = path.read_bytes()
     sources.append(Source(path.name, len(data), sha256(data).hexdigest()))
     return data
 
 
-def _ratings(data: bytes, report: Report) -> pl.DataFrame:
-    file, names = "ratings.dat", ["user_id", "video_id", "value", "timestamp"]
+def ratings(data: bytes, file: str, report: Report, mark: str = "::") -> tuple[pl.DataFrame, RowNumbers]:
+    """The interactions of lines with user, movie, rating and time divided by `mark`, and where they stand in the file.
+
+    Ratings are whole numbers from 1 to 5; what is wrong goes to the report.
+    """
+    names = ["user_id", "video_id", "value", "timestamp"]
     try:
         table = pa_csv.read_csv(
-            pa.BufferReader(data.replace(b"::", b"\t")),
+            pa.BufferReader(data.replace(mark.encode(), b"\t")),
             read_options=pa_csv.ReadOptions(column_names=names),
             parse_options=pa_csv.ParseOptions(delimiter="\t", quote_char=False),
             convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.int64()), null_values=[]),
         )
     except pa.ArrowInvalid:  # something is wrong: read line by line to say what
-        lines = _lines(data, file, len(names), report)
-        numbers = [row for row, _ in lines]
+        lines = split_lines(data, file, len(names), report, mark)
+        rows = RowNumbers(tuple(sorted(set(range(1, report.rows[file] + 1)) - {row for row, _ in lines})))
         frame = pl.DataFrame(
-            {name: _integers([cells[at] for _, cells in lines]) for at, name in enumerate(names)}, strict=False
+            {name: integers([cells[at] for _, cells in lines]) for at, name in enumerate(names)}, strict=False
         )
     else:
-        numbers = []
+        rows = RowNumbers()
         frame = pl.DataFrame({name: pl.Series(name, table[name].to_numpy()) for name in names})
         report.rows[file] = frame.height
     if frame.height == 0 and report.ok:
@@ -85,64 +102,73 @@ def _ratings(data: bytes, report: Report) -> pl.DataFrame:
         ("value", 1, 5),
         ("timestamp", 0, _LATEST),
     ):
-        bad = np.flatnonzero(~frame[name].is_between(low, high).fill_null(value=False).to_numpy().astype(np.bool_))
-        for at in bad.tolist():
-            row = numbers[at] if numbers else at + 1
-            report.add(Problem(file, row, name, f"a whole number from {low} to {high}", repr(frame[name][at])))
+        bad = ~frame[name].is_between(low, high).fill_null(value=False).to_numpy().astype(np.bool_)
+        report.add_rows(file, name, bad, rows, Told(f"a whole number from {low} to {high}", frame[name]))
+    return as_watches(frame), rows
+
+
+def as_watches(frame: pl.DataFrame) -> pl.DataFrame:
+    """The ratings as interactions: each is a watched video with the rating as its value."""
     return frame.with_columns(pl.col("timestamp", "value").cast(pl.Float64), kind=pl.lit(int(Kind.WATCH), pl.Int8))
 
 
-def _integers(cells: list[str]) -> pl.Series:
+def integers(cells: list[str]) -> pl.Series:
     """Whole numbers, null for a cell that is none."""
     return pl.Series(cells, dtype=pl.String).str.strip_chars().cast(pl.Int64, strict=False)
 
 
-def _lines(data: bytes, file: str, width: int, report: Report) -> list[tuple[int, list[str]]]:
-    """Row number and cells of each line; lines of another width are counted."""
-    good: list[tuple[int, list[str]]] = []
+def split_lines(data: bytes, file: str, width: int, report: Report, mark: str = "::") -> Lines:
+    """Row number and cells of each line of Latin-1 text; lines of another width are counted."""
+    good: Lines = []
     lines = [line for line in data.decode("latin-1").replace("\r\n", "\n").split("\n") if line]
     for row, line in enumerate(lines, 1):
-        cells = line.split("::")
+        cells = line.split(mark)
         if len(cells) != width:
-            report.add(Problem(file, row, None, f"{width} cells divided by ::", repr(line[:80])))
+            report.add(Problem(file, row, None, f"{width} cells divided by {_MARKS.get(mark, mark)}", repr(line[:80])))
         else:
             good.append((row, cells))
     report.rows[file] = len(lines)
     return good
 
 
-def _users(lines: list[tuple[int, list[str]]], report: Report) -> pl.DataFrame:
-    ages = _integers([cells[2] for _, cells in lines])
-    for (row, cells), age in zip(lines, ages.to_list(), strict=True):
-        if age is None or not 0 <= age <= 130:
-            report.add(Problem("users.dat", row, "age", "a number from 0 to 130", repr(cells[2])))
+def users(lines: Lines, file: str, report: Report, gender: int, age: int) -> pl.DataFrame:
+    """The people of lines with the id first; `gender` and `age` are the places of those cells."""
+    ages = integers([cells[age] for _, cells in lines])
+    for (row, cells), years in zip(lines, ages.to_list(), strict=True):
+        if years is None or not 0 <= years <= 130:
+            report.add(Problem(file, row, "age", "a number from 0 to 130", repr(cells[age])))
     return pl.DataFrame(
         {
-            "user_id": _ids(lines, "users.dat", report),
-            "gender": pl.Series([cells[1] or None for _, cells in lines], dtype=pl.String),
+            "user_id": first_ids(lines, file, report),
+            "gender": pl.Series([cells[gender] or None for _, cells in lines], dtype=pl.String),
             "age": ages.cast(pl.Float64),
         }
     )
 
 
-def _movies(lines: list[tuple[int, list[str]]], report: Report) -> pl.DataFrame:
+def _movies(lines: Lines, report: Report) -> pl.DataFrame:
     titles = [cells[1].strip() for _, cells in lines]
     genres = [[genre for genre in cells[2].strip().split("|") if genre] for _, cells in lines]
+    return videos(first_ids(lines, "movies.dat", report), titles, genres)
+
+
+def videos(ids: pl.Series, titles: Sequence[str], genres: Sequence[Sequence[str]]) -> pl.DataFrame:
+    """The videos of movies: the first genre is the category, published is the year that ends the title."""
     years = [int(found[1]) if (found := _YEAR.search(title)) else None for title in titles]
     return pl.DataFrame(
         {
-            "video_id": _ids(lines, "movies.dat", report),
+            "video_id": ids,
             "title": pl.Series(titles, dtype=pl.String),
             "category": pl.Series([listed[0] if listed else None for listed in genres], dtype=pl.String),
-            "child_categories": pl.Series(genres, dtype=pl.List(pl.String)),
+            "child_categories": pl.Series([list(one) for one in genres], dtype=pl.List(pl.String)),
             "published_at": pl.Series([None if year is None else _new_year(year) for year in years], dtype=pl.Float64),
         }
     )
 
 
-def _ids(lines: list[tuple[int, list[str]]], file: str, report: Report) -> pl.Series:
+def first_ids(lines: Lines, file: str, report: Report) -> pl.Series:
     """The first cells as ids, each of which may be there once."""
-    ids = _integers([cells[0] for _, cells in lines])
+    ids = integers([cells[0] for _, cells in lines])
     again = ~ids.is_first_distinct()
     for (row, cells), one, twice in zip(lines, ids.to_list(), again.to_list(), strict=True):
         if one is None or twice:

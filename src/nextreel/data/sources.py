@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from nextreel.data import movielens
+from nextreel.data import movielens, movielens_small
 from nextreel.data.dataset import Dataset, Tables, assemble
 from nextreel.data.errors import DataError, Problem, Report
 from nextreel.data.schemas import SCHEMAS
@@ -17,12 +17,13 @@ from nextreel.data.versions import Source
 _SUFFIXES = (".parquet", ".csv")
 _WANTED = (
     "a folder with interactions.parquet or interactions.csv (and users, videos, channels where there are any), "
-    "a folder with MovieLens' ratings.dat, movies.dat and users.dat, or one .csv or .parquet file of interactions"
+    "a folder with MovieLens' ratings.dat, movies.dat and users.dat (1M), u.data, u.item, u.user and u.genre (100K) or "
+    "ratings.csv and movies.csv (latest-small), or one .csv or .parquet file of interactions"
 )
 
 
 def load(path: Path) -> Dataset:
-    """The data set in a folder or file: Parquet or CSV tables, MovieLens-1M, or one file of interactions.
+    """The data set in a folder or file: Parquet or CSV tables, MovieLens, or one file of interactions.
 
     Raises `DataError` that lists what is wrong: file, row, column, what was expected and what came.
     """
@@ -52,6 +53,8 @@ def _tables(path: Path, report: Report, sources: list[Source]) -> Tables | None:
     """The checked tables; None where a file is so wrong that there is nothing to join."""
     if path.is_dir() and (path / "ratings.dat").is_file():
         return movielens.tables(path, report, sources)
+    if path.is_dir() and (reader := movielens_small.reader_of(path)) is not None:
+        return reader(path, report, sources)
     files = _files(path)
     frames: dict[str, pl.DataFrame] = {}
     for name, file in files.items():
