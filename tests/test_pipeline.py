@@ -457,22 +457,6 @@ def test_the_reason_names_a_recent_video_that_is_alike(build: Build, person: Cal
     assert slate.reasons == [alike, "people with your taste watched it", alike]
 
 
-def test_nobody_is_told_of_a_history_they_do_not_have(build: Build, person: Callable[..., UserState]) -> None:
-    towers = [Source(Fixed("two_tower", [3, 4]), 30)]
-    newcomer = build(towers).recommend(Request(99, NOW, 1))
-    assert newcomer.reasons == ["a good place to start"]
-    known = build(towers, state=person([9])).recommend(Request(1, NOW, 1))
-    assert known.reasons[0].startswith("fits what you watched")
-
-
-def test_reasons_take_turns_among_recent_videos_that_are_equally_alike(
-    build: Build, person: Callable[..., UserState]
-) -> None:
-    recommender = alone(build, [0, 3, 6], state=person([9, 12, 15]))  # all of them news
-    reasons = recommender.recommend(Request(1, NOW, 3)).reasons
-    assert [reason.rsplit(" ", 1)[1] for reason in reasons] == ["15", "12", "9"]  # the newest first
-
-
 def test_a_rank_is_how_many_candidates_the_source_scores_higher(build: Build) -> None:
     class Tied(Fixed):
         def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nextreel.backends import UnknownBackend, UnreadableRecord, open_blobs, open_key_value, open_log
-from nextreel.types import Conflict, Event, Kind
+from nextreel.types import Conflict, Event, Kind, NextreelError
 
 APPENDS_FOREVER = """
 import sys
@@ -108,4 +108,13 @@ def test_a_record_of_another_version_is_refused(tmp_path: Path, body: bytes) -> 
     connection.close()
     with pytest.raises(UnreadableRecord, match="Hint"):
         log.read(0)
+    log.close()
+
+
+def test_an_event_that_holds_something_else_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    log = open_log(f"sqlite://{tmp_path / 'log.db'}")
+    wrong: object = Path("a video")
+    with pytest.raises(NextreelError, match=r"Expected texts and numbers in an event, got a PosixPath.*Hint"):
+        log.append([Event("ada", 1.0, Kind.LIKE, video_id=7), Event("ada", 2.0, Kind.LIKE, video_id=wrong)])  # type: ignore[arg-type]
+    assert log.read(0) == []
     log.close()

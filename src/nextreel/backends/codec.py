@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from nextreel.backends.errors import UnreadableRecord
-from nextreel.types import Event
+from nextreel.types import Event, NextreelError
 
 VERSION = b"\x01"
 
@@ -17,7 +17,10 @@ def _native(value: Any) -> Any:
     """The Python number of a NumPy one: ids taken out of a catalogue's columns arrive so."""
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(f"an event cannot hold a {type(value).__name__}")
+    raise NextreelError(
+        f"Expected texts and numbers in an event, got a {type(value).__name__}: {value!r:.80}. "
+        "Hint: ids are integers or texts, times are seconds."
+    )
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_native)

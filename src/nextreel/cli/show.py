@@ -41,9 +41,9 @@ def metrics(found: Mapping[str, Any]) -> str:
     )
 
 
-def day(at: float) -> str:
-    """The UTC day and minute of a time, empty for NaN."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") if math.isfinite(at) else ""
+def day(at: float | None, form: str = "%Y-%m-%d %H:%M") -> str:
+    """The UTC day and minute of a time, or what else the form asks for; empty for none and for NaN."""
+    return datetime.fromtimestamp(at, UTC).strftime(form) if at is not None and math.isfinite(at) else ""
 
 
 def video(system: System, row: int) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,11 +67,13 @@ def _manifest(place: str, home: Path) -> Manifest:
 def _line(place: str, manifest: Manifest) -> dict[str, str]:
     """One row of the table of versions."""
     counts = {name: f"{manifest.counts.get(name, 0):,}" for name in ("interactions", "users", "videos")}
-    return {"version": manifest.version, **counts, "from": _day(manifest.start), "to": _day(manifest.end), "of": place}
-
-
-def _day(at: float | None) -> str:
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+    return {
+        "version": manifest.version,
+        **counts,
+        "from": show.day(manifest.start),
+        "to": show.day(manifest.end),
+        "of": place,
+    }
 
 
 def _shown(what: str, value: str | float | None) -> str:
@@ -80,5 +81,5 @@ def _shown(what: str, value: str | float | None) -> str:
     if value is None:
         return ""
     if what.endswith(" event") and isinstance(value, float):
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return show.day(value, "%Y-%m-%d %H:%M:%S")
     return f"{value:,}" if isinstance(value, int) else str(value)
