@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from nextreel import features
+from nextreel.encoding.vocabulary import Vocabulary
+from nextreel.features import words
 from nextreel.filters import FILTERS
 from nextreel.ordering import OrderParams, orderers
 from nextreel.params import Params
@@ -69,6 +71,7 @@ class Config(Params):
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
+    vocabulary_floor: int = Field(default=5, ge=1)  # a country, device … that is rarer counts as unknown
     per_place: float = Field(default=7.5, ge=0)  # proposals of all sources for each place, where the quotas give less
     ranked: int = Field(default=100, ge=1)  # candidates that the ranker judges, or four times k if that is more
     order: OrderParams = OrderParams()
@@ -97,9 +100,11 @@ class Models:
     als: als.Als | None
     ease: item_item.ItemItem | None
     item_item: item_item.ItemItem | None
+    words: Mapping[str, Vocabulary]  # of what is text in profiles and requests
 
     def save(self, folder: Path) -> None:
-        """Writes each model into a folder of its name."""
+        """Writes each model into a folder of its name, and the vocabularies into theirs."""
+        words.save(self.words, folder)
         for name in ("two_tower", "als", "ease", "item_item"):
             model = getattr(self, name)
             if model is not None:
@@ -113,6 +118,7 @@ class Models:
             als=als.load(folder / "als") if (folder / "als").is_dir() else None,
             ease=item_item.load(folder / "ease") if (folder / "ease").is_dir() else None,
             item_item=item_item.load(folder / "item_item") if (folder / "item_item").is_dir() else None,
+            words=words.load(folder),
         )
 
 
@@ -124,9 +130,13 @@ def build(
     ranker: Ranker | None,
     *,
     timed: bool,
+    columns: Sequence[str] | None = None,
     release: str = "",
 ) -> Recommender:
-    """The Recommender of these models over this store, in the stages that the configuration asks for."""
+    """The Recommender of these models over this store, in the stages that the configuration asks for.
+
+    `columns` are those that the ranker reads: no other feature is computed. None: every one that the data allow.
+    """
     counters, quotas = store.counters, config.quotas
     if not timed:  # there is no popularity but that of all time
         quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d)})
@@ -150,7 +160,8 @@ def build(
         store=store,
         sources=sources,
         filters=FILTERS,
-        features=features.choose(timed),
+        features=features.choose(timed) if columns is None else features.among(columns, timed),
+        codes=words.codes(models.words),
         ranker=ranker,
         orderers=orderers(config.order),
         ranked=config.ranked,

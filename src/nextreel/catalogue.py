@@ -23,6 +23,7 @@ def save(catalogue: Catalogue, path: Path) -> None:
         "video_id": pa.array(catalogue.video_ids.tolist()),
         "title": pa.array(list(catalogue.titles), pa.string()),
         "text": pa.array(list(catalogue.texts), pa.string()),
+        "tags": pa.array(list(catalogue.tags) or [[]] * len(catalogue), pa.list_(pa.string())),
         "categories": pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(flat).ravel()), width),
     }
     columns |= {name: pa.array(getattr(catalogue, name)) for name in _NUMERIC}
@@ -49,6 +50,7 @@ def load(path: Path) -> Catalogue:
         video_ids=as_ids(ids),
         titles=table["title"].to_pylist(),
         texts=table["text"].to_pylist(),
+        tags=table["tags"].to_pylist(),
         categories=categories,
         category_names=tuple(names["category_names"]),
         channel_ids=tuple(names["channel_ids"]),

@@ -19,6 +19,7 @@ from nextreel.features import compute
 from nextreel.reasons import reasons
 from nextreel.types import (
     Catalogue,
+    Codes,
     Feature,
     Filter,
     FloatArray,
@@ -89,6 +90,7 @@ class Recommender:
     release: str = ""
     per_place: float = 0.0  # proposals of all sources together for each place: long lists get more than the quotas
     value: Value = field(default=first_objective)
+    codes: Codes = field(default_factory=dict)  # of what is text in profiles and requests
 
     def recommend(self, request: Request) -> Slate:
         """The slate for one request: min(k, eligible videos) videos without repeats.
@@ -180,7 +182,8 @@ class Recommender:
         with _timed(trace, "score"):
             scores = self._scores(request, user, kept, trace)
         names = tuple(source.retriever.name for source in self.sources)
-        return Moment(request, user, self.catalogue, self.store.counters, kept, names, scores, _ranks(scores))
+        counters = self.store.counters
+        return Moment(request, user, self.catalogue, counters, kept, names, scores, _ranks(scores), self.codes)
 
     def _propose(
         self, request: Request, user: UserState, trace: Trace, widen: float
@@ -242,7 +245,7 @@ class Recommender:
     def _bare(self, request: Request, user: UserState, rows: RowArray) -> Moment:
         """A moment of rows that nothing has scored yet: all that filters look at."""
         none = np.empty((len(rows), 0), np.float32)
-        return Moment(request, user, self.catalogue, self.store.counters, rows, (), none, none)
+        return Moment(request, user, self.catalogue, self.store.counters, rows, (), none, none, self.codes)
 
     def _eligible(self, moment: Moment, trace: Trace) -> RowArray:
         """The rows that every filter keeps; the trace counts what each removed."""
@@ -279,7 +282,8 @@ class Recommender:
         place = place[rows]
         scores[place >= 0] = candidates.scores[place[place >= 0]]
         ranks[place >= 0] = candidates.ranks[place[place >= 0]]
-        return Moment(request, user, self.catalogue, self.store.counters, rows, candidates.sources, scores, ranks)
+        counters, sources = self.store.counters, candidates.sources
+        return Moment(request, user, self.catalogue, counters, rows, sources, scores, ranks, self.codes)
 
     def _last_rung(self, request: Request, user: UserState, trace: Trace) -> Moment:
         """What everybody watches, through the same filters; a filter that fails here fails the request."""
@@ -289,7 +293,8 @@ class Recommender:
         best = np.argsort(-scores[:, 0], kind="stable")[: request.k]
         counters = self.store.counters
         names = (self.fallback.name,)
-        return Moment(request, user, self.catalogue, counters, rows[best], names, scores[best], _ranks(scores[best]))
+        rows, scores = rows[best], scores[best]
+        return Moment(request, user, self.catalogue, counters, rows, names, scores, _ranks(scores), self.codes)
 
     def _slate(self, moment: Moment, objectives: FloatArray, value: FloatArray, trace: Trace, level: str) -> Slate:
         with _timed(trace, "order"):

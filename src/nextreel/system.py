@@ -155,7 +155,16 @@ def open_system(home: Path, release: str | None = None, *, clock: Literal["wall"
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, log)
     models = Models.load(folder)
     ranker = load_ranker(folder)
-    recommender = build(config, catalogue, store, models, ranker, timed=about["timed"], release=release)
+    recommender = build(
+        config,
+        catalogue,
+        store,
+        models,
+        ranker,
+        timed=about["timed"],
+        columns=None if ranker is None else ranker.names,
+        release=release,
+    )
     if ranker is not None:  # a release of another version is refused here, not answered without its ranker
         ranker.check(names(recommender.features, [source.retriever.name for source in recommender.sources]))
     store.follow()  # the newest event may be in the log

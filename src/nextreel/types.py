@@ -6,7 +6,7 @@ Times are seconds since 1970-01-01 UTC as floats. A *row* is the dense index of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -23,6 +23,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 TimeArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 IdArray: TypeAlias = NDArray[Any]  # int64, or object holding str
+Codes: TypeAlias = Mapping[str, Mapping[int | str, int]]
 
 UNKNOWN = -1  # the code of a category, channel or language that the data leave empty, and the row of no video
 DAY = 86_400.0
@@ -63,11 +64,18 @@ class Event:
     position: int | None = None
     request_id: str | None = None
     event_id: str | None = None
+    location: str | None = None  # where the person was: a country, a city, "home"
+
+
+_NONE: NDArray[np.int32] = np.empty(0, np.int32)  # a column that the source does not have
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Events as columns of one length, oldest first: what a data set holds and a replay reads."""
+    """Events as columns of one length, oldest first: what a data set holds and a replay reads.
+
+    A column that is left out holds UNKNOWN for every event and takes no memory.
+    """
 
     user_ids: IdArray  # (users,) code -> id
     user: NDArray[np.int32]  # (n,) codes into user_ids
@@ -76,21 +84,42 @@ class Events:
     kind: NDArray[np.int8]  # (n,) Kind
     value: FloatArray  # (n,) NaN where the source has none
     watch_seconds: FloatArray  # (n,) NaN where the source has none
+    channel: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) code of the channel it is about
+    device: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) codes into devices
+    location: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) codes into locations
+    position: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) place in the list shown, 0 = first
+    request: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) number of the answer it follows from
+    devices: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("channel", "device", "location", "position", "request"):
+            if len(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.broadcast_to(np.int32(UNKNOWN), len(self.at)))
 
     def __len__(self) -> int:
         return len(self.at)
 
     def take(self, which: slice | NDArray[Any]) -> Events:
-        """The chosen events in the given order; user codes stay the same."""
+        """The chosen events in the given order; the codes of users, devices and locations stay the same."""
         return Events(
-            self.user_ids,
-            self.user[which],
-            self.video[which],
-            self.at[which],
-            self.kind[which],
-            self.value[which],
-            self.watch_seconds[which],
+            *(getattr(self, name) if name in _NOT_COLUMNS else getattr(self, name)[which] for name in _FIELDS)
         )
+
+
+def joined(parts: Sequence[Events]) -> Events:
+    """All events of the parts, which have the same people, devices and locations, in the order of the parts."""
+    first = parts[0]
+    return Events(
+        *(
+            getattr(first, name) if name in _NOT_COLUMNS else np.concatenate([getattr(part, name) for part in parts])
+            for name in _FIELDS
+        )
+    )
+
+
+_NOT_COLUMNS = {"user_ids", "devices", "locations"}
+_FIELDS = tuple(one.name for one in fields(Events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +152,13 @@ class Catalogue:
     channel_ids: tuple[VideoId, ...]
     language_names: tuple[str, ...]
     row_of: Mapping[VideoId, int] = field(repr=False)  # id -> row
+    tags: Sequence[Sequence[str]] = ()  # (n,) free key words of each video; empty where the source has none
     category_length: FloatArray = field(init=False, repr=False)  # (n,) root of how many categories the video has
+    child_category: NDArray[np.int32] = field(init=False, repr=False)  # (n,) code of the rarest but the main one
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "category_length", np.linalg.norm(self.categories, axis=1).astype(np.float32))
+        object.__setattr__(self, "child_category", _rarest_child(self.categories, self.category))
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -134,6 +166,16 @@ class Catalogue:
     def rows(self, video_ids: Sequence[VideoId]) -> RowArray:
         """Rows of the ids, UNKNOWN (-1) for an id that is not in the catalogue."""
         return np.fromiter((self.row_of.get(v, UNKNOWN) for v in video_ids), np.int32, len(video_ids))
+
+
+def _rarest_child(categories: FloatArray, main: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Code (n,) of the category that fewest videos have among each video's own but the main one, else UNKNOWN."""
+    rarest = np.full(len(main), UNKNOWN, np.int32)
+    fewest = np.full(len(main), np.inf)
+    for code, many in enumerate(categories.sum(axis=0).tolist()):  # by category: (n, categories) at once is too wide
+        better = (categories[:, code] > 0) & (main != code) & (many < fewest)
+        rarest[better], fewest[better] = code, many
+    return rarest
 
 
 @dataclass(slots=True)
@@ -146,6 +188,10 @@ class UserState:
     version: int = 0  # grows with every event applied
     offset: int = 0  # log offset of the newest event applied: applying the log twice changes nothing
     known: bool = False
+    subscribed: frozenset[int] = frozenset()  # codes of channels
+    blocked: frozenset[int] = frozenset()  # codes of channels
+    watches: int = 0  # events that carried a watch time
+    watch_seconds: float = 0.0  # their sum
 
     @property
     def last_at(self) -> float:
@@ -163,7 +209,7 @@ class Request:
     request_id: str = ""
     session_id: str | None = None
     device: str | None = None
-    country: str | None = None
+    country: str | None = None  # where the request comes from
     categories: tuple[str, ...] = ()  # when given, only videos of these categories
     languages: tuple[str, ...] = ()  # when given, only videos in these languages
     max_maturity: int | None = None  # least suitable age that may be shown; None: by the profile's age
@@ -184,6 +230,7 @@ class Moment:
     sources: tuple[str, ...]  # (S,)
     scores: FloatArray  # (n, S) each source's own score of every row; NaN where it has none
     ranks: FloatArray  # (n, S) how many of the request's candidates the source scores higher; 0 = best
+    codes: Codes = field(default_factory=dict)  # vocabulary -> word -> code, for what is text in profile and request
     memo: dict[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)  # what features share
 
     def __len__(self) -> int:
@@ -200,6 +247,7 @@ class Moment:
             self.sources,
             self.scores[which],
             self.ranks[which],
+            self.codes,
         )
 
 

@@ -39,7 +39,7 @@ def test_events_come_back_oldest_first_with_growing_offsets(log: ClosableEventLo
 
 
 def test_every_field_survives(log: ClosableEventLog) -> None:
-    full = Event("ada", 12.5, Kind.WATCH, 7, "channel", 4.0, 61.25, "phone", 3, "request", "id-1")
+    full = Event("ada", 12.5, Kind.WATCH, 7, "channel", 4.0, 61.25, "phone", 3, "request", "id-1", "home")
     log.append([full])
     (found,) = [kept for _, kept in log.read(0)]
     assert found == full

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -86,6 +87,17 @@ def test_without_time_stamps_each_persons_rows_are_cut_by_their_order() -> None:
     assert parts.truth.rows.tolist() == [9, 10]
     assert (np.diff(parts.history.at) > 0).all()
     assert parts.at > parts.history.at[-1]
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_known_events_keep_all_their_columns(timed: bool) -> None:
+    world = tiny()
+    number = np.arange(len(world), dtype=np.int32)
+    world = replace(world, value=number.astype(np.float32), device=number, position=number, devices=("phone",))
+    history = split(world, everything, 10, timed=timed).history
+    assert history.devices == ("phone",)
+    assert history.device.tolist() == history.position.tolist() == history.value.astype(int).tolist()
+    assert history.user.tolist() == world.user[history.device].tolist()
 
 
 def test_metrics_of_lists_are_those_counted_by_hand() -> None:

@@ -11,7 +11,7 @@ import pytest
 from nextreel import features
 from nextreel.features.describe import describe, page
 from nextreel.store import Counters
-from nextreel.types import DAY, Catalogue, Events, Feature, FloatArray, Kind, Moment, NextreelError, Profile, UserState
+from nextreel.types import DAY, Catalogue, Events, Feature, FloatArray, Kind, Moment, NextreelError, Profile, Request, UserState
 
 NOW = 20_000 * DAY
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
@@ -37,6 +37,18 @@ class Watched:
         return len(real)
 
 
+class WatchedCodes(dict[str, dict[int | str, int]]):
+    """Notes which vocabularies are read."""
+
+    def __init__(self, read: set[str]) -> None:
+        super().__init__()
+        self._read = read
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._read.add(f"codes.{name}")
+        return {"tv": 1}
+
+
 @pytest.fixture
 def world(catalogue_of: Any, person: Any) -> tuple[Catalogue, Counters, UserState]:
     """A world in which no feature has a reason to stop early."""
@@ -57,9 +69,11 @@ def world(catalogue_of: Any, person: Any) -> tuple[Catalogue, Counters, UserStat
         value=np.full(5, 3.0, np.float32),
         watch_seconds=np.full(5, 20.0, np.float32),
     )
-    counters = Counters(3)
+    counters = Counters(3, channels=2)
     counters.add(events, np.array([1, 1, 1, 0, -1], np.float32))
-    return catalogue, counters, person([0, 1], [NOW - 5, NOW - 4], [1.0, 1.0], age=30.0, language="de")
+    known = person([0, 1], [NOW - 5, NOW - 4], [1.0, 1.0], age=30.0, language="de", country="DE")
+    known.watches, known.watch_seconds, known.subscribed = 1, 20.0, frozenset({0})
+    return catalogue, counters, known
 
 
 @pytest.mark.parametrize("feature", ALL, ids=lambda one: one.__name__)
@@ -67,7 +81,8 @@ def test_a_feature_reads_what_it_says_and_nothing_else(
     feature: Feature, world: tuple[Catalogue, Counters, UserState], moment_of: Any
 ) -> None:
     catalogue, counters, user = world
-    real: Moment = moment_of(catalogue, user=user, counters=counters)
+    asked = Request(1, 1_000.0, device="tv", country="DE")
+    real: Moment = moment_of(catalogue, user=user, counters=counters, request=asked)
     read: set[str] = set()
     history, profile = Watched("history", user.history, read), Watched("profile", user.profile, read)
     watched: Any = Moment(
@@ -79,6 +94,7 @@ def test_a_feature_reads_what_it_says_and_nothing_else(
         (),
         real.scores,
         real.ranks,
+        WatchedCodes(read),
     )
     feature(watched)
     read = {"history.at" if one == "user.last_at" else one for one in read}  # the time of its newest event

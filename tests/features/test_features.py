@@ -41,6 +41,8 @@ EVERYBODY = [
     Did(2, 0.05, Kind.IMPRESSION, 0.0),
     Did(1, 0.05, Kind.IMPRESSION, 0.0),
     Did(1, 0.04, Kind.HIDE, -1.0),
+    Did(2, 0.03, Kind.COMMENT, 0.0),
+    Did(0, 0.03, Kind.SHARE, 0.0),
 ]
 
 
@@ -54,8 +56,9 @@ def counted(done: list[Did], videos: int) -> Counters:
         value=np.array([one.value for one in done], np.float32),
         watch_seconds=np.array([one.seconds for one in done], np.float32),
     )
-    counters = Counters(videos)
+    counters = Counters(videos, channels=2)
     counters.add(events, np.array([one.weight for one in done], np.float32))
+    counters.subscribers[0] = 3
     return counters
 
 
@@ -74,11 +77,18 @@ def catalogue(catalogue_of: Callable[..., Catalogue]) -> Catalogue:
 def now(
     catalogue: Catalogue, moment_of: Callable[..., Moment], person: Callable[..., UserState]
 ) -> Callable[..., Moment]:
-    """The moment of a German of 30 who liked video 0 twice and rejected video 1 in between; parts by name."""
+    """The moment of a German of 30 in Norway who liked video 0 twice and rejected video 1 in between; parts by name."""
 
     def now(**parts: Any) -> Moment:
-        known = person([0, 1, 0], [NOW - 2 * DAY, NOW - DAY / 2, NOW - 60], [1.0, -1.0, 2.0], age=30.0, language="de")
-        plain = {"request": Request(1, NOW), "user": known, "counters": counted(EVERYBODY, 4)}
+        known = person([0, 1, 0], [NOW - 2 * DAY, NOW - DAY / 2, NOW - 60], [1.0, -1.0, 2.0], age=30.0, language="de",
+                       country="NO")  # fmt: skip
+        known.watches, known.watch_seconds, known.subscribed = 2, 100.0, frozenset({0})
+        plain = {
+            "request": Request(1, NOW, device="tv", country="SE"),
+            "user": known,
+            "counters": counted(EVERYBODY, 4),
+            "codes": {"country": {"NO": 2}, "user_language": {"de": 1}, "device": {"tv": 3}, "location": {"DE": 1}},
+        }
         return moment_of(catalogue, **plain | parts)
 
     return now
@@ -100,6 +110,15 @@ TREND = [
     2 ** (-0.1 / 3),
     0.0,
 ]
+
+
+def wilson(good: int, bad: int) -> float:
+    """Lower end of the 95 % score interval, as the textbook writes it."""
+    n, z = good + bad, 1.96
+    p = good / n
+    return (p + z * z / (2 * n) - z * sqrt((p * (1 - p) + z * z / (4 * n)) / n)) / (1 + z * z / n)
+
+
 ALL, MONTH, WEEK, TODAY = (3, 3, 1, 0), (2, 3, 1, 0), (1, 3, 1, 0), (0, 2, 1, 0)
 
 TABLE: list[tuple[Feature, float | list[float]]] = [
@@ -115,6 +134,13 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (user.hour_cos, 0.0),
     (user.day_of_week, 0.0),
     (user.mean_value_given, 2 / 3),
+    (user.country, 2.0),
+    (user.user_language, 1.0),
+    (user.device, 3.0),
+    (user.location, 0.0),
+    (user.part_of_day, 1.0),
+    (user.average_watch_time, log(51)),
+    (user.subscriptions, log(2)),
     # of the videos
     (video.share_all, logs(*ALL, of=7)),
     (video.share_30d, logs(*MONTH, of=6)),
@@ -123,6 +149,18 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (video.share_trend, logs(*TREND, of=sum(TREND))),
     (video.growth_7d, [a - b for a, b in zip(logs(*WEEK, of=5), logs(*ALL, of=7), strict=True)]),
     (video.growth_1d, [a - b for a, b in zip(logs(*TODAY, of=3), logs(*MONTH, of=6), strict=True)]),
+    # the newest plays are two hours old, but windows end at the newest play of anybody
+    (video.share_1h, logs(*TODAY, of=3)),
+    (video.share_5min, logs(*TODAY, of=3)),
+    (video.growth_1h, 0.0),
+    (video.category, [0.0, 1.0, 0.0, nan]),
+    (video.child_category, [nan, nan, 1.0, nan]),
+    (video.video_language, [0.0, 1.0, nan, 1.0]),
+    (video.likes, [log(2), 0.0, 0.0, 0.0]),
+    (video.comments, [0.0, 0.0, log(2), 0.0]),
+    (video.channel_subscribers, [log(4), 0.0, log(4), nan]),
+    (video.recency_score, [2 ** (-1_000 / 30), 2 ** (-1 / 3), 1.0, nan]),
+    (video.quality_score, [wilson(3, 0), wilson(3, 1), wilson(1, 0), 0.0]),
     (video.plays, [log(4), log(4), log(2), 0.0]),
     (video.upload_age, [log(1_001), log(11), 0.0, nan]),
     (video.days_since_first_play, [log(101), log(6), log(1.1), nan]),
@@ -131,6 +169,9 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (video.mean_value, [34 / 11, 32 / 11, 3.0, 3.0]),
     (video.click_through_rate, [1 / 3, (1 + 10 / 3) / 11, (10 / 3) / 12, 1 / 3]),
     (video.like_ratio, [(1 + 10 / 7) / 13, (10 / 7) / 13, (10 / 7) / 11, 1 / 7]),
+    (video.comment_ratio, [(10 / 7) / 13, (10 / 7) / 13, (1 + 10 / 7) / 11, 1 / 7]),
+    (video.engagement_rate, [(2 + 30 / 7) / 13, (30 / 7) / 13, (1 + 30 / 7) / 11, 3 / 7]),
+    (video.average_watch_seconds, [log(1 + (own + 1045 / 3) / (n + 10)) for own, n in ((49.5, 1), (10, 1), (45, 1), (0, 0))]),
     (video.rejection_ratio, [(10 / 7) / 13, (1 + 10 / 7) / 13, (10 / 7) / 11, 1 / 7]),
     (video.average_watch_share, [0.5, nan, 0.75, nan]),
     # of both
@@ -138,6 +179,9 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (cross.recent_category_affinity, [1.0, 0.0, 1 / sqrt(2), 0.0]),
     (cross.main_category_share, [1.0, 0.0, 1.0, 0.0]),
     (cross.channel_affinity, [1.0, 0.0, 1.0, nan]),
+    (cross.favourite_category, [1.0, 0.0, 1.0, 0.0]),
+    (cross.times_met, [log(3), log(2), 0.0, 0.0]),
+    (cross.subscribed, [1.0, 0.0, 1.0, 0.0]),
     (cross.language_match, [1.0, 0.0, nan, 0.0]),
     # the three videos of the history are 1000, 10 and 1000 days old, 670 in the mean
     (cross.years_from_taste, [-330 / YEAR, 660 / YEAR, 671 / YEAR, nan]),
@@ -173,6 +217,7 @@ def test_a_row_has_the_same_value_wherever_it_stands(feature: Feature, now: Call
         (),
         whole.scores[some],
         whole.ranks[some],
+        whole.codes,
     )
     np.testing.assert_array_equal(column(feature, part), column(feature, whole)[some])
     assert column(feature, whole.take(np.zeros(4, np.bool_))).shape == (0,)
@@ -296,7 +341,7 @@ def test_a_column_has_one_name_and_every_public_function_is_a_column() -> None:
 
 def test_data_without_times_have_no_feature_of_time(now: Callable[..., Moment]) -> None:
     for feature in features.choose(timed=False):
-        one, other = column(feature, now()), column(feature, now(request=Request(1, 0.0)))
+        one, other = column(feature, now()), column(feature, now(request=Request(1, 0.0, device="tv", country="SE")))
         np.testing.assert_array_equal(one, other, err_msg=feature.__name__)
     assert set(features.choose(timed=False)) < set(features.choose(timed=True))
 

@@ -29,7 +29,11 @@ def states(draw: st.DrawFn) -> UserState:
         history.append(row, at, kind, weight)
     profile = Profile(draw(TEXT), draw(TEXT), draw(TIME), draw(TEXT), draw(TIME))
     counts = st.integers(0, 2**62)
-    return UserState("ann", profile, history, draw(counts), draw(counts), known=True)
+    channels = st.frozensets(st.integers(0, 9))
+    state = UserState("ann", profile, history, draw(counts), draw(counts), known=True)
+    state.subscribed, state.blocked = draw(channels), draw(channels)
+    state.watches, state.watch_seconds = draw(counts), draw(st.floats(0, 1e12))
+    return state
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,6 +46,12 @@ def test_a_state_comes_back_as_it_was(state: UserState) -> None:
         state.version,
         state.offset,
         True,
+    )
+    assert (back.subscribed, back.blocked, back.watches, back.watch_seconds) == (
+        state.subscribed,
+        state.blocked,
+        state.watches,
+        state.watch_seconds,
     )
     for name in ("rows", "at", "kinds", "weights"):
         stored, original = getattr(back.history, name), getattr(state.history, name)
@@ -65,7 +75,7 @@ def test_every_person_has_a_key_of_their_own() -> None:
     assert len({key_of(user_id) for user_id in people}) == len(people)
 
 
-@pytest.mark.parametrize(("body", "got"), [(b"", "nothing"), (b"\x02abc", "02")])
+@pytest.mark.parametrize(("body", "got"), [(b"", "nothing"), (b"\x01abc", "01")])
 def test_bytes_of_another_version_are_refused_with_a_hint(body: bytes, got: str) -> None:
-    with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 01, got {got}.*Hint"):
+    with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 02, got {got}.*Hint"):
         decode("ann", body)

@@ -17,11 +17,11 @@ from nextreel.types import DAY, Events, FloatArray, Kind, NextreelError
 
 VIDEOS = 4
 START = 1_700_000_000.0
-COUNTS = ("plays", "rejections", "impressions", "clicks", "likes", "value_count", "watches")
+COUNTS = ("plays", "rejections", "impressions", "clicks", "likes", "comments", "shares", "subscribers", "value_count", "watches")
 SUMS = ("value_sum", "watch_seconds", "first_at")
 
 # seconds between two events: ties, neighbours in a bucket, borders of buckets, silence longer than a window
-GAPS = st.sampled_from([0, 0, 60, 3_600, DAY / 12, DAY / 2, 0.9 * DAY, DAY, 3 * DAY, 7 * DAY, 40 * DAY, 700 * DAY])
+GAPS = st.sampled_from([0, 0, 60, 200, 600, 3_600, DAY / 12, DAY / 2, 0.9 * DAY, DAY, 3 * DAY, 7 * DAY, 40 * DAY, 700 * DAY])
 SOME = st.sampled_from([float("nan"), 0.0, 1.0, 3.5])
 ONE = st.tuples(st.integers(-1, VIDEOS - 1), st.sampled_from(list(Kind)), SOME, SOME, st.sampled_from([-1.0, 0, 1, 2]))
 
@@ -88,6 +88,8 @@ def test_every_column_is_what_its_definition_says(stream: tuple[Events, FloatArr
         assert counters.impressions[video] == (mine & (events.kind == Kind.IMPRESSION)).sum()
         assert counters.clicks[video] == (mine & (events.kind == Kind.CLICK)).sum()
         assert counters.likes[video] == (mine & (events.kind == Kind.LIKE)).sum()
+        assert counters.comments[video] == (mine & (events.kind == Kind.COMMENT)).sum()
+        assert counters.shares[video] == (mine & (events.kind == Kind.SHARE)).sum()
         assert counters.value_count[video] == (mine & ~np.isnan(events.value)).sum()
         assert counters.value_sum[video] == np.nansum(events.value[mine])
         assert counters.watches[video] == (mine & ~np.isnan(events.watch_seconds)).sum()
@@ -120,7 +122,8 @@ def test_a_window_counts_late_events_once_where_they_belong(
 
 
 def test_windows_reach_as_far_back_as_their_names_say() -> None:
-    assert {name: buckets * width / DAY for name, (buckets, width) in WINDOWS.items()} == {"1d": 1, "7d": 7, "30d": 30}
+    minutes = {name: buckets * width / 60 for name, (buckets, width) in WINDOWS.items()}
+    assert minutes == {"5min": 5, "1h": 60, "1d": 1_440, "7d": 7 * 1_440, "30d": 30 * 1_440}
 
 
 @settings(max_examples=60, deadline=None)
@@ -190,5 +193,5 @@ def test_the_trend_forgets_nothing_when_its_reference_moves() -> None:
 
 
 def test_an_unknown_share_is_told_with_those_there_are() -> None:
-    with pytest.raises(NextreelError, match=r"No counter '2d'.*all, trend, 1d, 7d, 30d"):
+    with pytest.raises(NextreelError, match=r"No counter '2d'.*all, trend, 5min, 1h, 1d, 7d, 30d"):
         Counters(1).share("2d")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nextreel.history import History
 from nextreel.relevance import Relevance
 from nextreel.store import MemoryStore
-from nextreel.types import Catalogue, Event, Kind, Profile, UserId, UserState
+from nextreel.types import UNKNOWN, Catalogue, Event, Events, Kind, Profile, UserId, UserState
 
 if TYPE_CHECKING:
     from tests.store.conftest import Columns, Known
@@ -137,3 +137,33 @@ def test_views_of_a_history_stay_as_they_were_while_it_grows() -> None:
     assert [view.tolist() for view in before] == [[3], [START], [Kind.LIKE], [2.0]]
     assert len(history) == len(history.rows) == 151
     assert history.rows[-1] == 49
+
+
+def test_the_last_word_on_a_channel_counts(catalogue: Catalogue) -> None:
+    kinds = [Kind.SUBSCRIBE, Kind.SUBSCRIBE, Kind.BLOCK, Kind.BLOCK, Kind.SUBSCRIBE]
+    n = len(kinds)
+    events = Events(
+        np.array(["ann", "bob"], object),
+        np.array([0, 1, 1, 0, 0], np.int32),
+        np.full(n, UNKNOWN, np.int32),
+        np.arange(n, dtype=np.float64),
+        np.array(kinds, np.int8),
+        np.full(n, np.nan, np.float32),
+        np.full(n, np.nan, np.float32),
+        channel=np.zeros(n, np.int32),
+    )
+    store = MemoryStore(catalogue, Relevance())
+    store.apply_many(events.take(slice(0, 4)))
+    ann, bob = store.user("ann"), store.user("bob")
+    assert (ann.subscribed, ann.blocked) == (frozenset(), frozenset({0}))
+    assert (bob.subscribed, bob.blocked) == (frozenset(), frozenset({0}))
+    store.apply_many(events.take(slice(4, 5)))
+    assert (ann.subscribed, ann.blocked) == (frozenset({0}), frozenset())
+    assert store.counters.subscribers.tolist() == [3]
+
+
+def test_a_person_s_watch_time_adds_up(catalogue: Catalogue, columns: Columns) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    watched = [Event("ann", float(i), Kind.WATCH, "a", watch_seconds=seconds) for i, seconds in enumerate([10.0, 2.5])]
+    store.apply_many(columns([*watched, Event("ann", 9.0, Kind.LIKE, "a")]))
+    assert (store.user("ann").watches, store.user("ann").watch_seconds) == (2, 12.5)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nextreel.assembly import Config, Models
 from nextreel.data import Dataset
-from nextreel.features import choose, names
+from nextreel.features import among, names
 from nextreel.metrics import auc, gauc
 from nextreel.pipeline import Recommender, Source
 from nextreel.ranking.catboost import Rows
@@ -68,7 +68,10 @@ def test_retrievers_see_the_older_part_first_and_all_of_it_at_last(
     assert [len(events) for events in given] == [first, len(tiny_dataset.events)]
     assert fitted.models is models[1]
     assert fitted.rows.at.min() >= tiny_dataset.events.at[first]  # nothing that the retrievers knew is judged
-    assert fitted.rows.names == names(choose(timed=True), [s.retriever.name for s in fitted.recommender.sources])
+    sources = [source.retriever.name for source in fitted.recommender.sources]
+    assert fitted.rows.names == names(among(fitted.rows.names, timed=True), sources)
+    values = fitted.rows.values[:, 2 * len(sources) :]  # what is the same everywhere is left out
+    assert ((values != values[:1]) & ~(np.isnan(values) & np.isnan(values[:1]))).any(axis=0).all()
     assert fitted.ranker.names == fitted.rows.names
     assert set(fitted.seconds) == {"retrievers", "replay", "ranker", "refit"}
 
@@ -211,7 +214,8 @@ def test_data_without_times_give_a_system_without_times(tiny_dataset: Dataset, q
     fitted = fit(untimed, quick_config)
     sources = [source.retriever.name for source in fitted.recommender.sources]
     assert sources == ["als", "ease", "item_item", "popular_all"]
-    assert fitted.rows.names == names(choose(timed=False), sources)
+    assert fitted.rows.names == names(among(fitted.rows.names, timed=False), sources)
+    assert "hour_sin" not in fitted.rows.names
     slate = fitted.recommender.recommend(Request(untimed.events.user_ids[0], float(len(numbers)), 10))
     assert (len(slate.rows), slate.level) == (10, "full")
 

@@ -21,8 +21,9 @@ def evaluate(
         ),
     ] = "frozen",
     config: ConfigFile = None,
+    full: Annotated[bool, typer.Option("--full", help="Print every metric at every k, and what each says.")] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results here as JSON, and as Markdown (.md) beside it.")
+        Path | None, typer.Option("--json", help="Write all results here as JSON, and as Markdown (.md) beside it.")
     ] = None,
 ) -> None:
     """Print how well the recommender and every baseline foresee what people really watched.
@@ -37,6 +38,6 @@ def evaluate(
     settings = load_config(config)
     with bars() as progress:
         results = evaluation.frozen(load(data), settings, progress)
-    show.out.print(results.table())
+    show.out.print(results.full_table() if full else results.table())
     if json_file:
         show.out.print(f"Wrote {' and '.join(map(str, evaluation.write(results, json_file)))}", soft_wrap=True)

@@ -106,6 +106,11 @@ def assemble(tables: Tables, sources: Sequence[Source], warnings: Sequence[str] 
         kind=kind,
         value=_or_nan(rows, "value"),
         watch_seconds=_or_nan(rows, "watch_time"),
+        channel=_channels(channels[2], catalogue.channel_ids, about_video),
+        position=_whole(rows, "position"),
+        request=_numbered(rows, "request_id"),
+        **_words(rows, "device"),
+        **_words(rows, "location"),
     )
     if timed and bool((at[1:] < at[:-1]).any()):
         events = events.take(np.argsort(at, kind="stable"))
@@ -172,6 +177,35 @@ def _or_nan(frame: pl.DataFrame, name: str) -> FloatArray:
     return frame[name].fill_null(np.nan).to_numpy().astype(np.float32)
 
 
+def _channels(told: pl.Series, known: Sequence[VideoId], about_video: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The code of the channel that each event is about, UNKNOWN where it is about a video; nothing without any."""
+    if about_video.all():
+        return np.empty(0, np.int32)
+    return np.where(about_video, np.int32(UNKNOWN), codes(told, pl.Series("id", known, told.dtype)))
+
+
+def _whole(frame: pl.DataFrame, name: str) -> NDArray[np.int32]:
+    """A column of small whole numbers, UNKNOWN where empty; nothing at all where there is no such column."""
+    if name not in frame.columns:
+        return np.empty(0, np.int32)
+    return frame[name].fill_null(UNKNOWN).cast(pl.Int32).to_numpy().astype(np.int32)
+
+
+def _numbered(frame: pl.DataFrame, name: str) -> NDArray[np.int32]:
+    """The number of each distinct value in the order in which they come, UNKNOWN where empty."""
+    if name not in frame.columns:
+        return np.empty(0, np.int32)
+    return codes(frame[name], frame[name].drop_nulls().unique(maintain_order=True))
+
+
+def _words(frame: pl.DataFrame, name: str) -> dict[str, Any]:
+    """The codes of a text column and the words they stand for, under the names that `Events` gives them."""
+    if name not in frame.columns:
+        return {}
+    known = frame[name].drop_nulls().unique().sort()
+    return {name: codes(frame[name], known), f"{name}s": tuple(known.to_list())}
+
+
 def _profiles(users: pl.DataFrame | None, n: int) -> tuple[Profile, ...]:
     """Profiles of n users: first those of the table, then empty ones."""
     if users is None:
@@ -219,6 +253,9 @@ def _catalogue(tables: Tables, video_ids: pl.Series, channels: Sequence[pl.Serie
         channel_ids=tuple(channel_ids.to_list()),
         language_names=tuple(languages.to_list()),
         row_of=row_of,
+        tags=column("tags", pl.List(pl.String)).fill_null(pl.Series([[]], dtype=pl.List(pl.String))).to_list()
+        if "tags" in videos.columns
+        else (),
     )
 
 

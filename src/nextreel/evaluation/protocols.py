@@ -17,7 +17,7 @@ from nextreel.evaluation.baselines import Lists, fit_baselines
 from nextreel.evaluation.results import Comparison, Results, Row
 from nextreel.metrics import Truth
 from nextreel.progress import Progress, silent
-from nextreel.types import UNKNOWN, BoolArray, Events, FloatArray, Kind, NextreelError, Request, RowArray
+from nextreel.types import UNKNOWN, BoolArray, Events, FloatArray, Kind, NextreelError, Request, RowArray, joined
 
 if TYPE_CHECKING:
     from nextreel.assembly import Config
@@ -94,11 +94,8 @@ def split(
 
 def _joined(first: Events, second: Events, *, timed: bool) -> Events:
     """The events of both, one after the other; without time stamps, times are the numbers of the rows."""
-    columns = ("user", "video", "at", "kind", "value", "watch_seconds")
-    joined = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in columns}
-    if not timed:
-        joined["at"] = np.arange(len(joined["at"]), dtype=np.float64)
-    return Events(first.user_ids, **joined)
+    both = joined([first, second])
+    return both if timed else replace(both, at=np.arange(len(both), dtype=np.float64))
 
 
 def _pairs(events: Events, n_videos: int) -> NDArray[np.int64]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from nextreel.evaluation import tables
 
-SHOWN = ("recall@10", "ndcg@10", "hit_rate@10", "recall@100", "mrr", "map@100", "coverage@10", "diversity@10")
-TITLES = {"ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR", "map": "MAP"}
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Comparison:
     def __str__(self) -> str:
         sign = "above" if self.low > 0 else "below" if self.high < 0 else "not told apart from"
         return (
-            f"{title(self.metric)}: {self.model} - {self.against} = {self.difference:+.4f} "
+            f"{tables.title(self.metric)}: {self.model} - {self.against} = {self.difference:+.4f} "
             f"(95 % interval {self.low:+.4f} to {self.high:+.4f}: {sign} {self.against})"
         )
 
@@ -75,35 +75,39 @@ class Results:
         return {key: _plain(value) for key, value in asdict(self).items()}
 
     def to_markdown(self) -> str:
-        """A table of the main metrics, the differences and the lineage."""
-        lines = [
-            f"Protocol: {self.protocol}. {self.users:,} users, {self.truths:.1f} right videos each, "
-            f"{self.videos:,} videos. Mean over users.",
-            "",
-            "| model | " + " | ".join(title(name) for name in SHOWN) + " | seconds |",
-            "|---|" + "---:|" * (len(SHOWN) + 1),
-        ]
-        lines += [f"| {row.model} | {' | '.join(_cells(row))} |" for row in self.rows]
-        lines += [""] + [f"- {comparison}" for comparison in self.comparisons] + [f"- {note}" for note in self.notes]
-        lines += ["", self._lineage(), ""]
+        """The main metrics, the differences and the lineage; every metric at every k and its meaning in a fold."""
+        lines = [f"{self._about()} Mean over users.", "", *tables.summary().markdown(self.rows), ""]
+        lines += [f"- {line}" for line in self._remarks()]
+        lines += ["", "<details><summary>Every metric at every k</summary>", ""]
+        for view in (*tables.by_cut(self.rows), tables.others(self.rows)):
+            lines += [f"**{view.title}**", "", *view.markdown(self.rows), ""]
+        lines += [f"- {line}" for line in tables.legend(self.rows)]
+        lines += ["", "</details>", "", self._lineage(), ""]
         return "\n".join(lines)
 
     def table(self) -> Table:
-        """The same table for a terminal, the differences below it."""
-        from rich.box import SIMPLE_HEAD  # noqa: PLC0415  whoever writes files alone needs no terminal
-        from rich.table import Table  # noqa: PLC0415
-
-        below = "\n".join([*map(str, self.comparisons), *self.notes])
+        """The main metrics for a terminal of 80 columns, the differences below them."""
         above = f"Protocol {self.protocol}: {self.users:,} users, {self.truths:.1f} right videos each"
-        table = Table(title=above, caption=below, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("model", no_wrap=True)
-        shown = [name for name in SHOWN if name != "map@100"]  # what fits into 80 columns; files have all
-        for name in shown:
-            table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True)
-        for row in self.rows:
-            values = [row.metrics.get(name, math.nan) for name in shown]
-            table.add_row(row.model, *map(_cell, values), style="bold" if row.kind == "pipeline" else None)
-        return table
+        return tables.narrow_summary(above).rich(self.rows, caption="\n".join(self._remarks()))
+
+    def full_table(self) -> Group:
+        """Every metric at every k for a terminal: as many tables beside each other as it has room for, 2 in 100."""
+        from rich.columns import Columns  # noqa: PLC0415  whoever writes files alone needs no terminal
+        from rich.console import Group  # noqa: PLC0415
+
+        cuts = Columns([view.rich(self.rows, tight=True) for view in tables.by_cut(self.rows)], padding=(0, 2))
+        other = tables.others(self.rows).rich(self.rows)
+        below = [*self._remarks(), "", *tables.legend(self.rows), "", self._lineage()]
+        return Group(self._about(), "", cuts, other, *below)
+
+    def _about(self) -> str:
+        return (
+            f"Protocol: {self.protocol}. {self.users:,} users, {self.truths:.1f} right videos each, "
+            f"{self.videos:,} videos."
+        )
+
+    def _remarks(self) -> list[str]:
+        return [*map(str, self.comparisons), *self.notes]
 
     def _lineage(self) -> str:
         version = self.data.get("version", "unknown")
@@ -112,24 +116,6 @@ class Results:
             f"peak memory {self.peak_memory / 1e9:.2f} GB, {self.hardware.get('processor')}, "
             f"{self.hardware.get('cores')} cores."
         )
-
-
-def title(name: str) -> str:
-    """A metric's name as people write it.
-
-    >>> title("ndcg@10"), title("recall@100"), title("mrr")
-    ('NDCG@10', 'Recall@100', 'MRR')
-    """
-    stem, at, k = name.partition("@")
-    return TITLES.get(stem, stem.capitalize()) + at + k
-
-
-def _cells(row: Row) -> list[str]:
-    return [*(_cell(row.metrics.get(name, math.nan)) for name in SHOWN), f"{row.seconds:.1f}"]
-
-
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def _plain(value: Any) -> Any:

@@ -134,3 +134,38 @@ def popularity_from_taste(moment: Moment) -> FloatArray | float:
     plays = moment.counters.plays
     usual = np.log1p(plays[history.rows[-_LONG:]])
     return np.asarray(np.log1p(plays[moment.rows]) - usual.sum() / len(usual), np.float32)
+
+
+def times_met(moment: Moment) -> FloatArray:
+    """ln(1 + how often the video is among the person's last 500 events).
+
+    Unit: ln(1 + events)
+    Reads: history.rows
+    """
+    met = (moment.rows[:, None] == moment.user.history.rows[None, -_LONG:]).sum(axis=1)
+    return np.asarray(np.log1p(met), np.float32)
+
+
+def favourite_category(moment: Moment) -> FloatArray | float:
+    """1 where the video's main category is the one the person liked most often among the last 500; NaN without any.
+
+    Unit: 0 or 1
+    Reads: catalogue.category, history.rows, history.weights
+    """
+    liked = moment.catalogue.category[_liked(moment, _LONG)]
+    liked = liked[liked >= 0]
+    if len(liked) == 0:
+        return math.nan
+    return np.asarray(moment.catalogue.category[moment.rows] == np.bincount(liked).argmax(), np.float32)
+
+
+def subscribed(moment: Moment) -> FloatArray | float:
+    """1 where the person follows the video's channel, 0 where not.
+
+    Unit: 0 or 1
+    Reads: catalogue.channel, user.subscribed
+    """
+    followed = moment.user.subscribed
+    if not followed:
+        return 0.0
+    return np.isin(moment.catalogue.channel[moment.rows], list(followed)).astype(np.float32)

@@ -83,6 +83,75 @@ def age(moment: Moment) -> float:
     return math.nan if years is None else years
 
 
+def _code(moment: Moment, vocabulary: str, word: str | None) -> float:
+    """The word's code, 0 for one that is not in the vocabulary; NaN where there is none."""
+    return math.nan if word is None else moment.codes.get(vocabulary, {}).get(word, 0)
+
+
+def country(moment: Moment) -> float:
+    """Code of the person's country, the most frequent first; 0 is any other, NaN unknown.
+
+    Unit: category
+    Reads: profile.country, codes.country
+    """
+    return _code(moment, "country", moment.user.profile.country)
+
+
+def user_language(moment: Moment) -> float:
+    """Code of the person's language, the most frequent first; 0 is any other, NaN unknown.
+
+    Unit: category
+    Reads: profile.language, codes.user_language
+    """
+    return _code(moment, "user_language", moment.user.profile.language)
+
+
+def device(moment: Moment) -> float:
+    """Code of the device that asks, the most frequent first; 0 is any other, NaN unknown.
+
+    Unit: category
+    Reads: request.device, codes.device
+    """
+    return _code(moment, "device", moment.request.device)
+
+
+def location(moment: Moment) -> float:
+    """Code of where the request comes from, the most frequent first; 0 is any other, NaN unknown.
+
+    Unit: category
+    Reads: request.country, codes.location
+    """
+    return _code(moment, "location", moment.request.country)
+
+
+def part_of_day(moment: Moment) -> float:
+    """Part of the day in UTC: 0 night (from 0), 1 morning (from 6), 2 afternoon (from 12), 3 evening (from 18).
+
+    Unit: category
+    Reads: request.at
+    """
+    return moment.request.at % DAY // (DAY / 4)
+
+
+def average_watch_time(moment: Moment) -> float:
+    """ln(1 + seconds that the person's watches last on average); NaN without any.
+
+    Unit: ln(1 + seconds)
+    Reads: user.watches, user.watch_seconds
+    """
+    user = moment.user
+    return math.log1p(user.watch_seconds / user.watches) if user.watches else math.nan
+
+
+def subscriptions(moment: Moment) -> float:
+    """ln(1 + channels that the person follows).
+
+    Unit: ln(1 + channels)
+    Reads: user.subscribed
+    """
+    return math.log1p(len(moment.user.subscribed))
+
+
 def hour_sin(moment: Moment) -> float:
     """Sine of the hour of the day in UTC as an angle.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def varying(self) -> Rows:
+        """The same rows with only the features that are not the same in all of them; scores and ranks stay."""
+        first = self.values[:1]
+        same = ((self.values == first) | (np.isnan(self.values) & np.isnan(first))).all(axis=0)
+        kept = [n for n, name in enumerate(self.names) if not same[n] or name.startswith(("score_", "rank_"))]
+        names = tuple(self.names[n] for n in kept)
+        return replace(self, names=names, values=self.values[:, kept])
+
     def take(self, mask: NDArray[np.bool_]) -> Rows:
         """The chosen rows in their order."""
         return Rows(
@@ -75,22 +83,24 @@ class CatBoostRanker:
     trees: Trees
     metrics: Mapping[str, float]
     importance: Mapping[str, float]  # each feature's part of the change of the prediction, in percent, largest first
+    fingerprint: str  # of the columns, as they were when it was fitted
     model: bytes = field(repr=False)  # CatBoost's own file
     objectives: tuple[str, ...] = ("relevance",)
 
     def score(self, matrix: Matrix) -> FloatArray:
         """(n, 1) scores. Raises `NextreelError` when the matrix has other columns than the ranker was fitted on."""
-        self.check(matrix.names)
+        if matrix.names != self.names:
+            self.check(matrix.names)
         return self.trees.score(matrix.values)[:, None]
 
     def check(self, names: tuple[str, ...]) -> None:
-        """Raises `NextreelError` unless the names are those of the columns the ranker was fitted on, in their order."""
-        if names == self.names:
+        """Raises `NextreelError` unless these are the columns the ranker was fitted on: names, order and meaning."""
+        if names == self.names and fingerprint(names) == self.fingerprint:
             return
         missing, unknown = sorted(set(self.names) - set(names)), sorted(set(names) - set(self.names))
-        wrong = f"missing {missing}, unknown {unknown}" if missing or unknown else "the same columns in another order"
+        wrong = f"missing {missing}, unknown {unknown}" if missing or unknown else "another order or meaning"
         raise NextreelError(
-            f"Expected the {len(self.names)} feature columns of fingerprint {fingerprint(self.names)}, got "
+            f"Expected the {len(self.names)} feature columns of fingerprint {self.fingerprint}, got "
             f"{fingerprint(names)}: {wrong}. Hint: train a release with this version of nextreel."
         )
 
@@ -98,7 +108,12 @@ class CatBoostRanker:
         """Writes the trees, what is known of them, and CatBoost's own model into the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.trees.save(folder / TREES_FILE)
-        about = {"names": self.names, "metrics": dict(self.metrics), "importance": dict(self.importance)}
+        about = {
+            "names": self.names,
+            "fingerprint": self.fingerprint,
+            "metrics": dict(self.metrics),
+            "importance": dict(self.importance),
+        }
         (folder / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         (folder / MODEL_FILE).write_bytes(self.model)
 
@@ -108,13 +123,14 @@ class CatBoostRanker:
         try:
             about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
             names, metrics, importance = tuple(about["names"]), about["metrics"], about["importance"]
+            columns = str(about["fingerprint"])
             model = (folder / MODEL_FILE).read_bytes()
         except (OSError, KeyError, ValueError) as error:
             raise NextreelError(
                 f"Expected a saved ranker ({ABOUT_FILE}, {TREES_FILE}, {MODEL_FILE}) in {folder}; got: {error}. "
                 "Hint: train and publish the release again."
             ) from error
-        return cls(names, Trees.load(folder / TREES_FILE), metrics, importance, model)
+        return cls(names, Trees.load(folder / TREES_FILE), metrics, importance, columns, model)
 
 
 def fit(train: Rows, valid: Rows, params: CatBoostParams, progress: Progress = silent) -> CatBoostRanker:
@@ -163,7 +179,7 @@ def _served(model: Any, names: tuple[str, ...], metrics: dict[str, float]) -> Ca
         trees, content = from_catboost(json.loads(exported.read_text(encoding="utf-8"))), own.read_bytes()
     changes = model.get_feature_importance(type="PredictionValuesChange").tolist()
     importance = dict(sorted(zip(names, changes, strict=True), key=lambda pair: -pair[1]))
-    return CatBoostRanker(names, trees, metrics, importance, content)
+    return CatBoostRanker(names, trees, metrics, importance, fingerprint(names), content)
 
 
 def _library() -> Any:

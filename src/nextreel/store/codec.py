@@ -8,7 +8,7 @@ import numpy as np
 from nextreel.history import History
 from nextreel.types import NextreelError, Profile, UserId, UserState
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -19,6 +19,10 @@ class _Stored(msgspec.Struct, array_like=True):
     weights: bytes  # float32
     version: int
     offset: int
+    subscribed: list[int]
+    blocked: list[int]
+    watches: int
+    watch_seconds: float
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -42,6 +46,10 @@ def encode(state: UserState) -> bytes:
             history.weights.tobytes(),
             state.version,
             state.offset,
+            sorted(state.subscribed),
+            sorted(state.blocked),
+            state.watches,
+            state.watch_seconds,
         )
     )
 
@@ -61,4 +69,15 @@ def decode(user_id: UserId, body: bytes) -> UserState:
         np.frombuffer(stored.kinds, np.int8),
         np.frombuffer(stored.weights, np.float32),
     )
-    return UserState(user_id, Profile(*stored.profile), history, stored.version, stored.offset, known=True)
+    return UserState(
+        user_id,
+        Profile(*stored.profile),
+        history,
+        stored.version,
+        stored.offset,
+        known=True,
+        subscribed=frozenset(stored.subscribed),
+        blocked=frozenset(stored.blocked),
+        watches=stored.watches,
+        watch_seconds=stored.watch_seconds,
+    )

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from nextreel.types import DAY, Events, FloatArray, Kind, NextreelError, RowArray, TimeArray
 
-WINDOWS = {"1d": (12, DAY / 12), "7d": (14, DAY / 2), "30d": (10, 3 * DAY)}  # name -> (buckets, seconds a bucket)
+WINDOWS = {  # name -> (buckets, seconds a bucket)
+    "5min": (5, 60.0),
+    "1h": (12, 300.0),
+    "1d": (12, DAY / 12),
+    "7d": (14, DAY / 2),
+    "30d": (10, 3 * DAY),
+}
 TREND_HALF_LIFE = 3 * DAY
 _RESCALE = 200.0  # half-lives after which the trend's reference time moves on, far below the range of float64
 
@@ -30,8 +36,9 @@ class Window:
     def _advance(self, bucket: int) -> None:
         size = len(self.ring)
         if bucket - self.newest >= size:
-            self.ring[:] = 0
-            self.total[:] = 0
+            if self.total.any():
+                self.ring[:] = 0
+                self.total[:] = 0
         else:
             for number in range(self.newest + 1, bucket + 1):
                 self.total -= self.ring[number % size]
@@ -41,26 +48,28 @@ class Window:
     def add(self, rows: RowArray, at: TimeArray) -> None:
         """Counts one for each row at its time; events older than the window count for nothing."""
         numbers = np.floor_divide(at, self.width).astype(np.int64)
-        distinct = np.unique(numbers)
-        for number in distinct:
-            if number > self.newest:
-                self._advance(int(number))
-            elif self.newest - number >= len(self.ring):
-                continue
-            of_bucket = rows if len(distinct) == 1 else rows[numbers == number]
-            np.add.at(self.ring[number % len(self.ring)], of_bucket, 1)
-            np.add.at(self.total, of_bucket, 1)
+        newest = int(numbers.max())
+        if newest > self.newest:
+            self._advance(newest)
+        inside = numbers > self.newest - len(self.ring)
+        if not inside.all():
+            rows, numbers = rows[inside], numbers[inside]
+        np.add.at(self.ring, (numbers % len(self.ring), rows), 1)
+        np.add.at(self.total, rows, 1)
 
 
 class Counters:
-    """What all people together did with each of n videos, as columns (n,)."""
+    """What all people together did with each of n videos, as columns (n,), and how many follow each channel."""
 
-    def __init__(self, videos: int) -> None:
+    def __init__(self, videos: int, channels: int = 0) -> None:
+        self.subscribers = np.zeros(channels, np.int32)  # (channels,) subscribe events
         self.plays = np.zeros(videos, np.int32)  # events of positive relevance
         self.rejections = np.zeros(videos, np.int32)  # events of negative relevance
         self.impressions = np.zeros(videos, np.int32)
         self.clicks = np.zeros(videos, np.int32)
         self.likes = np.zeros(videos, np.int32)
+        self.comments = np.zeros(videos, np.int32)
+        self.shares = np.zeros(videos, np.int32)
         self.value_sum = np.zeros(videos, np.float64)  # of the values (ratings) that came
         self.value_count = np.zeros(videos, np.int32)
         self.watch_seconds = np.zeros(videos, np.float64)
@@ -78,22 +87,31 @@ class Counters:
         return len(self.plays)
 
     def add(self, events: Events, weights: FloatArray) -> None:
-        """Counts the events, oldest first; `weights` is their relevance. Events about channels are passed over."""
-        if len(events):
-            self.newest_at = max(self.newest_at, float(events.at.max()))
-        about_video = events.video >= 0
-        if not about_video.any():
+        """Counts the events, oldest first; `weights` is their relevance."""
+        if not len(events):
             return
-        rows, at, kind = events.video[about_video], events.at[about_video], events.kind[about_video]
-        weight, value, seconds = weights[about_video], events.value[about_video], events.watch_seconds[about_video]
-        for column, chosen in (
-            (self.rejections, weight < 0),
-            (self.impressions, kind == Kind.IMPRESSION),
-            (self.clicks, kind == Kind.CLICK),
-            (self.likes, kind == Kind.LIKE),
+        self.newest_at = max(self.newest_at, float(events.at.max()))
+        about_video = events.video >= 0
+        if not about_video.all():
+            followed = events.channel[(events.kind == Kind.SUBSCRIBE) & (events.channel >= 0)]
+            np.add.at(self.subscribers, followed, 1)
+            events, weights = events.take(about_video), weights[about_video]
+            if not len(events):
+                return
+        rows, at, value, seconds = events.video, events.at, events.value, events.watch_seconds
+        by_kind = np.bincount(events.kind, minlength=len(Kind))
+        for kind, column in (
+            (Kind.IMPRESSION, self.impressions),
+            (Kind.CLICK, self.clicks),
+            (Kind.LIKE, self.likes),
+            (Kind.COMMENT, self.comments),
+            (Kind.SHARE, self.shares),
         ):
-            if chosen.any():
-                np.add.at(column, rows[chosen], 1)
+            if by_kind[kind]:
+                np.add.at(column, rows[events.kind == kind], 1)
+        rejected = weights < 0
+        if rejected.any():
+            np.add.at(self.rejections, rows[rejected], 1)
         rated = ~np.isnan(value)
         if rated.any():
             np.add.at(self.value_sum, rows[rated], value[rated])
@@ -102,8 +120,10 @@ class Counters:
         if timed.any():
             np.add.at(self.watch_seconds, rows[timed], seconds[timed])
             np.add.at(self.watches, rows[timed], 1)
-        played = weight > 0
-        if played.any():
+        played = weights > 0
+        if played.all():
+            self._play(rows, at)
+        elif played.any():
             self._play(rows[played], at[played])
         self._shares, self._orders, self._totals = {}, {}, {}
 
@@ -119,7 +139,7 @@ class Counters:
         np.add.at(self.trend, rows, 2.0 ** ((at - self.trend_reference) / TREND_HALF_LIFE))
 
     def share(self, name: str) -> FloatArray:
-        """Each video's part of all plays: "all", a window's name ("1d", "7d", "30d") or "trend". Zeros before any.
+        """Each video's part of all plays: "all", "trend", or a window's name such as "7d". Zeros before any.
 
         Not to be changed by the caller: it is kept until the next event.
         """
@@ -169,7 +189,7 @@ class Counters:
     def load(cls, path: Path) -> Counters:
         """The counters that `save` wrote."""
         with np.load(path, allow_pickle=False) as stored:
-            counters = cls(len(stored["plays"]))
+            counters = cls(len(stored["plays"]), len(stored["subscribers"]))
             for name in _COLUMNS:
                 setattr(counters, name, stored[name])
             for name, window in counters.windows.items():
@@ -187,6 +207,9 @@ _COLUMNS = (
     "impressions",
     "clicks",
     "likes",
+    "comments",
+    "shares",
+    "subscribers",
     "value_sum",
     "value_count",
     "watch_seconds",

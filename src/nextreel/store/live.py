@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,21 @@ from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
 from nextreel.store.memory import MemoryStore, advance, relevance_of
-from nextreel.types import UNKNOWN, Catalogue, Conflict, Event, Events, FloatArray, NextreelError, UserId, UserState
+from nextreel.types import (
+    UNKNOWN,
+    Catalogue,
+    Conflict,
+    Event,
+    Events,
+    FloatArray,
+    Kind,
+    NextreelError,
+    UserId,
+    UserState,
+    VideoId,
+)
 
+_ABOUT_CHANNEL = (Kind.SUBSCRIBE, Kind.BLOCK)
 _CACHED = 4096  # decoded states kept in memory
 _BATCH = 1000  # log events read at once
 _COUNTERS, _USERS, _ABOUT, _PEOPLE = "counters.npz", "users.db", "state.json", "people.json"
@@ -49,6 +62,7 @@ class LiveStore:
             raise NextreelError(f"Expected a state snapshot in {folder}, found none. Hint: nextreel train makes one.")
         self.catalogue = catalogue
         self.rules = rules
+        self._channel_of = {channel_id: code for code, channel_id in enumerate(catalogue.channel_ids)}
         self.counters = Counters.load(folder / _COUNTERS)
         self.newest_at: float = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["newest_at"]
         self._since = self.newest_at  # log events up to here are in the snapshot
@@ -103,7 +117,7 @@ class LiveStore:
         return count
 
     def _apply(self, batch: Sequence[tuple[int, Event]]) -> None:
-        events = _columns([event for _, event in batch], self.catalogue)
+        events = _columns([event for _, event in batch], self.catalogue, self._channel_of)
         graded = relevance_of(events, self.catalogue, self.rules)
         offsets = np.array([offset for offset, _ in batch])
         for code, user_id in enumerate(events.user_ids.tolist()):
@@ -135,8 +149,8 @@ class LiveStore:
         self._states.close()
 
 
-def _columns(events: Sequence[Event], catalogue: Catalogue) -> Events:
-    """Live events as columns, in the order in which they came."""
+def _columns(events: Sequence[Event], catalogue: Catalogue, channel_of: Mapping[VideoId, int]) -> Events:
+    """Live events as columns, in the order in which they came; what no state or counter reads is left out."""
     codes: dict[UserId, int] = {}
     users = [codes.setdefault(event.user_id, len(codes)) for event in events]
     ids = np.empty(len(codes), object)
@@ -151,5 +165,14 @@ def _columns(events: Sequence[Event], catalogue: Catalogue) -> Events:
         value=np.array([np.nan if event.value is None else event.value for event in events], np.float32),
         watch_seconds=np.array(
             [np.nan if event.watch_seconds is None else event.watch_seconds for event in events], np.float32
+        ),
+        channel=np.array(
+            [
+                channel_of.get(event.channel_id, UNKNOWN)
+                if event.kind in _ABOUT_CHANNEL and event.channel_id is not None
+                else UNKNOWN
+                for event in events
+            ],
+            np.int32,
         ),
     )

@@ -10,7 +10,7 @@ from nextreel.relevance import Relevance, weights
 from nextreel.store.counters import Counters
 from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, UserId, UserState
 
-_SILENT = (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK)  # kinds that do not enter the history
+_HEARD = np.array([kind not in (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK) for kind in Kind])  # enter the history
 
 
 def relevance_of(events: Events, catalogue: Catalogue, rules: Relevance) -> FloatArray:
@@ -22,12 +22,22 @@ def relevance_of(events: Events, catalogue: Catalogue, rules: Relevance) -> Floa
 
 
 def advance(state: UserState, events: Events, graded: FloatArray) -> None:
-    """Moves one person's state on by their own events, oldest first."""
-    heard = (events.video >= 0) & ~np.isin(events.kind, _SILENT)
+    """Moves one person's state on by their own events (at least one), oldest first."""
+    heard = (events.video >= 0) & _HEARD[events.kind]
     if heard.all():
         state.history.extend(events.video, events.at, events.kind, graded)
     elif heard.any():
         state.history.extend(events.video[heard], events.at[heard], events.kind[heard], graded[heard])
+    timed = ~np.isnan(events.watch_seconds)
+    if timed.any():
+        state.watches += int(np.count_nonzero(timed))
+        state.watch_seconds += float(events.watch_seconds[timed].sum(dtype=np.float64))
+    if events.channel.max() >= 0:
+        for kind, channel in zip(events.kind.tolist(), events.channel.tolist(), strict=True):
+            if kind == Kind.SUBSCRIBE and channel >= 0:
+                state.subscribed, state.blocked = state.subscribed | {channel}, state.blocked - {channel}
+            elif kind == Kind.BLOCK and channel >= 0:
+                state.subscribed, state.blocked = state.subscribed - {channel}, state.blocked | {channel}
     state.version += len(events)
     state.known = True
 
@@ -40,7 +50,7 @@ class MemoryStore:
     ) -> None:
         self.catalogue = catalogue
         self.rules = rules
-        self.counters = Counters(len(catalogue))
+        self.counters = Counters(len(catalogue), len(catalogue.channel_ids))
         self.states: dict[UserId, UserState] = {
             user_id: UserState(user_id, profile, known=True) for user_id, profile in (profiles or {}).items()
         }

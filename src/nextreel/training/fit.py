@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nextreel.assembly import Config, Models, build
+from nextreel.features import words
 from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
 from nextreel.ranking import catboost
@@ -22,7 +23,6 @@ from nextreel.types import Catalogue, Events, FloatArray, NextreelError, Profile
 
 if TYPE_CHECKING:
     from nextreel.data import Dataset
-    from nextreel.retrieval.two_tower.retriever import TwoTower
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
         raise NextreelError(f"Expected at least two interactions to train on, got {len(events)}.")
     seconds: dict[str, float] = {}
     started = perf_counter()
-    models = fit_models(
-        events.take(slice(first)), graded[:first], catalogue, config, progress, profiles=dataset.profiles
-    )
+    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, dataset.profiles, progress)
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
@@ -66,7 +64,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     store = MemoryStore(catalogue, config.relevance, profiles)
     store.apply_many(events.take(slice(first)))
     recommender = build(config, catalogue, store, models, None, timed=dataset.timed)
-    rows = examples(events, store, recommender, first, config.moments, progress)
+    rows = examples(events, store, recommender, first, config.moments, progress).varying()
     seconds["replay"] = perf_counter() - started
 
     started = perf_counter()
@@ -74,7 +72,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds["ranker"] = perf_counter() - started
 
     started = perf_counter()
-    final = fit_models(events, graded, catalogue, config, progress, models.two_tower, dataset.profiles)
+    final = fit_models(events, graded, catalogue, config, dataset.profiles, progress, models)
     seconds["refit"] = perf_counter() - started
     metrics = {f"ranker_{name}": value for name, value in ranker.metrics.items()}
     if models.two_tower is not None:
@@ -86,7 +84,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
         models=final,
         ranker=ranker,
         store=store,
-        recommender=build(config, catalogue, store, final, ranker, timed=dataset.timed),
+        recommender=build(config, catalogue, store, final, ranker, timed=dataset.timed, columns=ranker.names),
         rows=rows,
         metrics=metrics,
         seconds=seconds,
@@ -98,13 +96,14 @@ def fit_models(
     graded: FloatArray,
     catalogue: Catalogue,
     config: Config,
+    profiles: Sequence[Profile],
     progress: Progress = silent,
-    warm: TwoTower | None = None,
-    profiles: Sequence[Profile] | None = None,
+    warm: Models | None = None,
 ) -> Models:
-    """The retrievers fitted on these events alone; the towers go on from `warm` where it is given.
+    """The retrievers and vocabularies fitted on these events alone.
 
-    `profiles` goes with `events.user_ids`.
+    `profiles` goes with `events.user_ids`. Where `warm` is given, its towers are trained on and its vocabularies stay
+    as they are: the ranker has learnt what their codes mean.
     """
     from nextreel.retrieval.two_tower import fitting  # noqa: PLC0415  imports torch
 
@@ -112,7 +111,7 @@ def fit_models(
     quotas = config.quotas
     towers = closed_form = neighbours = factors = None
     if quotas.two_tower > 0:
-        towers = fitting.fit(events, graded, catalogue, config.two_tower, progress, warm, profiles)
+        towers = fitting.fit(events, graded, catalogue, config.two_tower, progress, warm.two_tower if warm else None, profiles)
     if quotas.als > 0:
         factors = als.fit(*columns, config.als, progress)
     if quotas.ease > 0:
@@ -121,7 +120,8 @@ def fit_models(
     if quotas.item_item > 0:
         with progress("counting neighbours"):
             neighbours = item_item.fit_cosine(*columns, config.item_item)
-    return Models(two_tower=towers, als=factors, ease=closed_form, item_item=neighbours)
+    vocabularies = warm.words if warm else words.fit(events, profiles, config.vocabulary_floor)
+    return Models(two_tower=towers, als=factors, ease=closed_form, item_item=neighbours, words=vocabularies)
 
 
 def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> CatBoostRanker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from nextreel.progress import Progress, silent
 from nextreel.ranking.catboost import Rows
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
-from nextreel.types import DAY, Events, FloatArray, NextreelError, Request, RowArray, UserId
+from nextreel.types import DAY, UNKNOWN, Events, FloatArray, NextreelError, Request, RowArray, UserId
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,8 @@ def _replayed(
 ) -> Iterator[tuple[int, Request, int, int, bool]]:
     """Each moment's number, request, user code, position and kind, the store standing just before it."""
     applied = first
+    newest = _newest(events, moments)
+    devices, places = _said(events.device, events.devices, newest), _said(events.location, events.locations, newest)
     with progress("replaying moments", len(moments.position)) as advance:
         for number, (position, user, at, active) in enumerate(
             zip(moments.position, moments.user, moments.at, moments.active, strict=True)
@@ -159,13 +161,31 @@ def _replayed(
                 applied = int(position)
             yield (
                 number,
-                Request(_id(events, int(user)), float(at), k=1, seed=number),
+                Request(
+                    _id(events, int(user)), float(at), k=1, seed=number, device=devices[number], country=places[number]
+                ),
                 int(user),
                 int(position),
                 bool(active),
             )
             advance(1)
         store.apply_many(events.take(slice(applied, len(events))))
+
+
+def _newest(events: Events, moments: Plan) -> NDArray[np.int64]:
+    """Number (m,) of the event that tells where each person is: the one at hand, or the last one before; -1 if none."""
+    order = np.argsort(events.user, kind="stable")
+    people = events.user[order].astype(np.int64) * len(events) + order  # ascending
+    before = np.searchsorted(people, moments.user.astype(np.int64) * len(events) + moments.position) - 1
+    last = order[np.maximum(before, 0)]
+    own = (before >= 0) & (events.user[last] == moments.user)
+    return np.where(moments.active, moments.position, np.where(own, last, -1)).astype(np.int64)
+
+
+def _said(column: NDArray[np.int32], words: Sequence[str], which: NDArray[np.int64]) -> list[str | None]:
+    """The word (m,) that stands in the column at each of the events, None where there is none."""
+    known = [*words, None]  # UNKNOWN (-1) is the last
+    return [known[code] for code in np.where(which >= 0, column[which], UNKNOWN).tolist()]
 
 
 def _id(events: Events, user: int) -> UserId:

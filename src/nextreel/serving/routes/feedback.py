@@ -35,6 +35,7 @@ def router(system: System) -> APIRouter:
             value=given.value,
             watch_seconds=given.watch_seconds,
             device=given.device,
+            location=given.location,
             position=given.position,
             request_id=given.request_id,
             event_id=given.event_id or uuid.uuid4().hex,

@@ -1,0 +1,114 @@
+"""Which metrics a table shows and how people read them: the same views become Markdown and tables of a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nextreel.evaluation.results import Row
+
+SHOWN = ("recall@10", "ndcg@10", "hit_rate@10", "recall@100", "mrr", "map@100", "coverage@10", "diversity@10")
+SECONDS = "seconds"  # the column that is no metric
+TITLES = {"ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR", "map": "MAP"}
+MEANINGS = {
+    "recall": "right videos among the first k, divided by all right ones",
+    "ndcg": "sum of 1 / log2(place + 1) over the right videos among the first k, divided by the most it can be",
+    "hit_rate": "share of users with a right video among the first k",
+    "precision": "right videos among the first k, divided by k",
+    "mrr": "1 / place of the first right video of the whole list, 0 without one",
+    "map": "sum of the precision at each right video among the first k, divided by the most it can be",
+    "coverage": "share of the videos that are among the first k of any list",
+    "gini": "how unequally often videos are among the first k: 0 all alike, near 1 one takes all",
+    "diversity": "1 - mean cosine of the categories of every two videos among the first k",
+    "novelty": "mean of -log2 of the share of the past watches that the first k had, in bits",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """One table: a title, and each column's metric with what stands above it."""
+
+    title: str
+    columns: Mapping[str, str]
+
+    def markdown(self, rows: Iterable[Row]) -> list[str]:
+        """The lines of the table as Markdown, one for each model below the heading."""
+        lines = [f"| model | {' | '.join(self.columns.values())} |", "|---|" + "---:|" * len(self.columns)]
+        return lines + [f"| {row.model} | {' | '.join(cell(row, name) for name in self.columns)} |" for row in rows]
+
+    def rich(self, rows: Iterable[Row], caption: str | None = None, *, tight: bool = False) -> Table:
+        """The table for a terminal, in bold what is no baseline; one blank between the columns if tight, else two."""
+        from rich.box import SIMPLE_HEAD  # noqa: PLC0415  whoever writes files alone needs no terminal
+        from rich.table import Table  # noqa: PLC0415
+
+        padding = (0, 0 if tight else 1, 0, 0)
+        table = Table(title=self.title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=padding)
+        table.add_column("model", no_wrap=True)
+        for head in self.columns.values():
+            table.add_column(head[:1] + head[1:].replace("@", "\n@"), justify="right", no_wrap=True)
+        for row in rows:
+            values = [cell(row, name) for name in self.columns]
+            table.add_row(row.model, *values, style=None if row.kind == "baseline" else "bold")
+        return table
+
+
+def summary() -> View:
+    """The main metrics on one line for each model, for a file."""
+    return View("", {name: title(name) for name in SHOWN} | {SECONDS: SECONDS})
+
+
+def narrow_summary(above: str) -> View:
+    """The main metrics that 80 columns of a terminal have room for."""
+    names = [name for name in SHOWN if name != "map@100"]
+    return View(above, {name: title(name) for name in names})
+
+
+def by_cut(rows: Sequence[Row]) -> list[View]:
+    """A view of each metric that the rows have at several k, with one column for each k."""
+    return [
+        View(f"{title(stem)}@k", {name: name.removeprefix(stem) for name in names})
+        for stem, names in _families(rows).items()
+        if len(names) > 1
+    ]
+
+
+def others(rows: Sequence[Row]) -> View:
+    """A view of the metrics that the rows have at one k only, or for the whole list, and the seconds."""
+    names = [names[0] for names in _families(rows).values() if len(names) == 1]
+    return View("Other metrics", {name: title(name) for name in names} | {SECONDS: SECONDS})
+
+
+def legend(rows: Sequence[Row]) -> list[str]:
+    """What each metric of the rows says, one line each."""
+    return [f"{title(stem)}: {MEANINGS[stem]}" for stem in _families(rows) if stem in MEANINGS]
+
+
+def title(name: str) -> str:
+    """A metric's name as people write it.
+
+    >>> title("ndcg@10"), title("recall@100"), title("mrr")
+    ('NDCG@10', 'Recall@100', 'MRR')
+    """
+    stem, at, k = name.partition("@")
+    return TITLES.get(stem, stem.capitalize()) + at + k
+
+
+def cell(row: Row, name: str) -> str:
+    """A row's metric as text with four digits, `-` where it has none."""
+    if name == SECONDS:
+        return f"{row.seconds:.1f}"
+    value = row.metrics.get(name, math.nan)
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _families(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """The metrics of the rows by what stands before the @, in the order in which they were measured."""
+    families: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row.metrics):
+        families.setdefault(name.partition("@")[0], []).append(name)
+    return families
