@@ -57,3 +57,24 @@ def test_saved_encoders_come_back(tmp_path: Path) -> None:
     buckets.save(tmp_path)
     assert numeric.load_normalizer(tmp_path, "views") == normalizer
     assert numeric.load_buckets(tmp_path, "age") == buckets
+
+
+def test_buckets_of_counts_grow_by_one_ratio_and_keep_the_unseen_apart() -> None:
+    buckets = numeric.fit_buckets("popularity", np.array([0, 5, 1_000_000]), n=6)
+    codes = buckets.encode(np.array([0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10**9]))
+    assert codes.tolist() == [1, 2, 3, 4, 5, 6, 7, 7, 7]
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0], [1], [np.nan]])
+def test_counts_that_hardly_differ_have_few_buckets(counts: list[float]) -> None:
+    assert numeric.fit_buckets("popularity", np.array(counts, np.float64)).edges == (1.0,)
+
+
+def test_no_bucket_is_refused() -> None:
+    with pytest.raises(EncodingError, match="at least 1 bucket"):
+        numeric.fit_buckets("popularity", np.array([1]), n=0)
+
+
+def test_one_hot_has_a_one_at_the_code_and_a_column_for_missing_numbers() -> None:
+    hot = numeric.Buckets("age", (18.0,)).one_hot(np.array([np.nan, 17.0, 18.0]))
+    assert hot.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]

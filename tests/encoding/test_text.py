@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextreel.encoding import text
-from nextreel.encoding.files import EncodingError
+from nextreel.encoding.files import EncodingError, write_json
 
 TITLES = ["Cooking pasta at home", "Cooking rice", "Football final 2020", "Football highlights", "日本の料理"]
 
@@ -52,3 +52,18 @@ def test_every_text_is_a_unit_vector_or_zero_whatever_stands_beside_it(texts: li
     assert (np.isclose(norms, 1, atol=1e-5) | (norms == 0)).all()
     for alone, together in zip(texts, vectors, strict=True):
         assert encoder.encode([alone])[0].tolist() == together.tolist()
+
+
+def test_encoders_that_give_other_vectors_have_other_fingerprints() -> None:
+    first = text.fit("title", TITLES)
+    assert text.fit("else", TITLES).fingerprint == first.fingerprint
+    assert text.fit("title", TITLES, dim=64).fingerprint != first.fingerprint
+    assert text.fit("title", TITLES[1:]).fingerprint != first.fingerprint
+
+
+def test_a_choice_or_kind_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncodingError, match="auto, hashed, sentence"):
+        text.choose("title", "word2vec", TITLES)  # type: ignore[arg-type] # what a caller without types may say
+    write_json(tmp_path / "embeddings" / "title.json", {"name": "title", "kind": "word2vec", "dim": 3})
+    with pytest.raises(EncodingError, match="upgrade"):
+        text.load(tmp_path, "title")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nextreel import __version__
-from nextreel.cli import batch, bots, data, demo, evaluate, features, recommend, releases, serve, train, versions
+from nextreel.cli import batch, bots, data, demo, evaluate, features, process, recommend, releases, serve, train, versions
 from nextreel.types import NextreelError
 
 USER_ERROR = 2  # what a shell takes for wrong use: something the person can put right
@@ -45,6 +45,7 @@ data.app.command()(versions.versions)
 data.app.command()(versions.diff)
 data.app.command()(bots.bots)
 app.add_typer(data.app, name="data")
+app.command()(process.process)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(recommend.recommend)

@@ -32,15 +32,16 @@ def split_by_time(events: Events, fractions: Sequence[float] = (0.8, 0.1, 0.1), 
     The cuts are at floor(n · 0.8) and floor(n · 0.9) for the default. Raises `NextreelError` unless the fractions are
     three numbers from 0 to 1 that sum to 1.
     """
+    return _parts(events, part_of(events, fractions, timed=timed))
+
+
+def part_of(events: Events, fractions: Sequence[float], *, timed: bool) -> NDArray[np.int8]:
+    """The part (n,) that `split_by_time` puts each event into: 0 train, 1 valid, 2 test."""
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
         raise NextreelError(f"Expected three fractions from 0 to 1 that sum to 1, got {tuple(fractions)}.")
-    ends = (fractions[0], fractions[0] + fractions[1])
-    if timed:
-        first, second = (_floor(len(events) * end) for end in ends)
-        return Split(events.take(slice(0, first)), events.take(slice(first, second)), events.take(slice(second, None)))
-    place, size = _places(events)
-    cuts = [np.floor(size * end + 1e-9) for end in ends]
-    return _parts(events, (place >= cuts[0]).astype(np.int8) + (place >= cuts[1]))
+    place, size = (np.arange(len(events)), np.int64(len(events))) if timed else _places(events)
+    cuts = [np.floor(size * end + 1e-9) for end in (fractions[0], fractions[0] + fractions[1])]  # .8 + .1 is below .9
+    return (place >= cuts[0]).astype(np.int8) + (place >= cuts[1])
 
 
 def leave_last_out(events: Events) -> Split:
@@ -48,10 +49,6 @@ def leave_last_out(events: Events) -> Split:
     place, size = _places(events)
     part = np.where(place == size - 1, 2, np.where(place == size - 2, 1, 0))
     return _parts(events, np.where(size < 3, 0, part).astype(np.int8))
-
-
-def _floor(value: float) -> int:
-    return int(np.floor(value + 1e-9))  # 0.8 + 0.1 is a little below 0.9 in floating point
 
 
 def _places(events: Events) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -65,4 +62,7 @@ def _places(events: Events) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _parts(events: Events, part: NDArray[np.int8]) -> Split:
+    if (part[1:] >= part[:-1]).all():  # parts that follow each other need no copy
+        first, second = np.searchsorted(part, [1, 2])
+        return Split(events.take(slice(0, first)), events.take(slice(first, second)), events.take(slice(second, None)))
     return Split(*(events.take(np.flatnonzero(part == which)) for which in range(3)))

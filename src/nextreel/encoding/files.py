@@ -8,6 +8,8 @@ from typing import Any
 
 from nextreel.types import NextreelError
 
+EMBEDDINGS = "embeddings"  # the folder of vectors and of what makes them
+
 
 class EncodingError(NextreelError):
     """Values an encoder cannot be fitted on, or a saved encoder that cannot be read."""

@@ -97,9 +97,29 @@ class Buckets:
         """The code of one number, 0 where it is missing."""
         return 0 if value is None or math.isnan(value) else bisect_right(self.edges, value) + 1
 
+    def one_hot(self, values: Numbers) -> FloatArray:
+        """A 1.0 at the code of each number (n,), 0.0 elsewhere: (n, len(self))."""
+        return np.eye(len(self), dtype=np.float32)[self.encode(values)]
+
     def save(self, folder: Path) -> None:
         """Writes `buckets/<name>.json` below the folder."""
         write_json(folder / BUCKETS / f"{self.name}.json", {"name": self.name, "edges": list(self.edges)})
+
+
+def fit_buckets(name: str, counts: Numbers, n: int = 10) -> Buckets:
+    """At most n buckets of counts, equally wide in log(1 + count) up to the largest, after one for counts below 1.
+
+    Counts grow by orders of magnitude, so that steps of one ratio tell the rare from the rarest and all stars apart.
+
+    >>> fit_buckets("popularity", np.array([0, 3, 1000, 99_999]), n=5).edges
+    (1.0, 9.0, 99.0, 999.0, 9999.0)
+    """
+    if n < 1:
+        raise EncodingError(f"Expected at least 1 bucket for '{name}'; got {n}.")
+    numbers = np.asarray(counts, np.float64)
+    largest = float(np.max(numbers, initial=0.0, where=np.isfinite(numbers)))
+    edges = np.rint(np.expm1(np.linspace(0.0, math.log1p(largest), n + 1))[1:-1])
+    return Buckets(name, tuple(np.unique(np.maximum(np.append(1.0, edges), 1.0)).tolist()))
 
 
 def load_buckets(folder: Path, name: str) -> Buckets:

@@ -1,26 +1,64 @@
-"""Texts as unit vectors by hashed n-grams: no model to install, any language, the same on every machine."""
+"""Texts as unit vectors: by a sentence encoder where one is installed, by hashed n-grams everywhere."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias, get_args
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.encoding.files import EncodingError, read_json, write_json
+from nextreel.encoding import sentence
+from nextreel.encoding.files import EMBEDDINGS, EncodingError, read_json, write_json
 from nextreel.types import FloatArray
 
-FOLDER = "embeddings"
 CHUNK = 2048  # texts hashed at once: bounds the memory to some tens of MB
 BASE = np.uint64(1_099_511_628_211)  # multiplier of the rolling hash: the FNV prime
 GRAM_SIZES = (3, 4, 5)  # characters of an n-gram within one word
 STATISTICS = 1 << 16  # hash buckets in which document frequencies are counted
 
 Codes: TypeAlias = NDArray[np.uint64]
+Choice: TypeAlias = Literal["auto", "hashed", "sentence"]
+
+log = logging.getLogger(__name__)
+
+
+class TextEncoder(Protocol):
+    """Turns texts into vectors whose inner product says how alike they are."""
+
+    @property
+    def name(self) -> str:
+        """Names the saved files."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What reads the texts: "hashed" or "sentence"."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two encoders that give equal vectors: what a cache may rely on."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Unit vectors (n, dim); zeros for a text that says nothing."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` reads below `embeddings/` of the folder."""
+        ...
 
 
 def _mixed(hashes: Codes) -> Codes:
@@ -103,6 +141,12 @@ class HashedText:
     name: str
     dim: int
     frequency: FloatArray  # (STATISTICS,) weight of an n-gram by its hash bucket
+    kind: ClassVar[str] = "hashed"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the dimension and the document frequencies."""
+        return hashlib.sha256(f"{self.kind} {self.dim} ".encode() + self.frequency.tobytes()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Unit vectors (n, dim); zeros for a text without letters or digits."""
@@ -120,8 +164,9 @@ class HashedText:
 
     def save(self, folder: Path) -> None:
         """Writes `embeddings/<name>.json` and `embeddings/<name>.npz` below the folder."""
-        write_json(folder / FOLDER / f"{self.name}.json", {"name": self.name, "dim": self.dim})
-        np.savez_compressed(folder / FOLDER / f"{self.name}.npz", frequency=self.frequency)
+        content = {"name": self.name, "kind": self.kind, "dim": self.dim}
+        write_json(folder / EMBEDDINGS / f"{self.name}.json", content)
+        np.savez_compressed(folder / EMBEDDINGS / f"{self.name}.npz", frequency=self.frequency)
 
 
 def fit(name: str, texts: Sequence[str], dim: int = 128) -> HashedText:
@@ -136,10 +181,31 @@ def fit(name: str, texts: Sequence[str], dim: int = 128) -> HashedText:
     return HashedText(name, dim, frequency.astype(np.float32))
 
 
-def load(folder: Path, name: str) -> HashedText:
-    """The encoder of that name which `HashedText.save` wrote below the folder."""
-    content = read_json(folder / FOLDER / f"{name}.json", "text encoder", ("name", "dim"))
-    path = folder / FOLDER / f"{name}.npz"
+def choose(name: str, choice: Choice, texts: Sequence[str], dim: int = 128) -> TextEncoder:
+    """The text encoder of that name: "hashed", fitted on the texts, "sentence", or "auto": the best installed.
+
+    `dim` is that of the hashed vectors; a sentence encoder has its own. The choice is logged and is the encoder's
+    `kind`. Raises EncodingError for "sentence" where no sentence encoder is installed.
+    """
+    if choice not in get_args(Choice):
+        raise EncodingError(f"Expected one of {', '.join(get_args(Choice))} as text encoder; got '{choice}'.")
+    by_sentence = choice == "sentence" or (choice == "auto" and sentence.installed())
+    encoder: TextEncoder = sentence.fit(name) if by_sentence else fit(name, texts, dim)
+    log.info("Encoding '%s' with the %s encoder (asked for: %s, %d dims)", name, encoder.kind, choice, encoder.dim)
+    return encoder
+
+
+def load(folder: Path, name: str) -> TextEncoder:
+    """The encoder of that name which `save` wrote below the folder."""
+    content = read_json(folder / EMBEDDINGS / f"{name}.json", "text encoder", ("name", "kind", "dim"))
+    if content["kind"] == sentence.SentenceText.kind:
+        return sentence.load(folder, name)
+    if content["kind"] != HashedText.kind:
+        raise EncodingError(
+            f"Expected a text encoder of kind hashed or sentence in {folder}; got '{content['kind']}'. "
+            "Hint: the release is of a newer version; upgrade nextreel."
+        )
+    path = folder / EMBEDDINGS / f"{name}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
             frequency = arrays["frequency"]

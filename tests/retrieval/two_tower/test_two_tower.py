@@ -17,7 +17,7 @@ from nextreel.retrieval.two_tower.fitting import _all_vectors, _data
 from nextreel.retrieval.two_tower.model import Towers
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.retriever import TwoTower, TwoTowerError
-from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, Request, UserState
+from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, Request, UserState, joined
 
 VIDEOS = 40
 USERS = 120
@@ -257,8 +257,7 @@ def test_what_was_shown_and_left_falls_below_what_nobody_ever_saw() -> None:
         video=(VIDEOS + np.arange(len(events)) % 4).astype(np.int32),
         kind=np.full(len(events), int(Kind.IMPRESSION), np.int8),
     )
-    names = ("user", "video", "at", "kind", "value", "watch_seconds")
-    both = Events(events.user_ids, *(np.concatenate([getattr(events, c), getattr(shown, c)]) for c in names))
+    both = joined([events, shown])
     graded = np.concatenate([weights, np.zeros_like(weights)])
     params = PARAMS.model_copy(update={"epochs": 3, "uniform_share": 0.0})
     fitted = fitting.fit(both, graded, catalogue(VIDEOS + 8), params)

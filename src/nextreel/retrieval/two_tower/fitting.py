@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextreel.encoding.cache import EmbeddingCache
 from nextreel.progress import Progress, silent
 from nextreel.retrieval import index as indexes
 from nextreel.retrieval.two_tower import export
@@ -66,11 +67,12 @@ def fit(
     progress: Progress = silent,
     warm: TwoTower | None = None,
     profiles: Sequence[Profile] | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> TwoTower:
     """The towers fitted on the events with a relevance weight above 0; `weights` (n,) goes with the events.
 
     `profiles` goes with `events.user_ids`. With `warm`, the fit starts from those towers, runs `warm_epochs` and holds
-    nothing out.
+    nothing out. With `cache`, only texts that it does not have are encoded; worth it for the sentence encoder.
     On one machine the same input, seed and number of threads give the same towers, unless `max_seconds` cuts the fit
     short. `metrics` of the result says what validation found. Raises TwoTowerError when there is nothing to learn from.
     """
@@ -80,7 +82,7 @@ def fit(
     state = torch.random.get_rng_state()
     torch.manual_seed(params.seed)
     try:
-        data = _data(events, weights, catalogue, params, profiles, validate=warm is None)
+        data = _data(events, weights, catalogue, params, profiles, cache, validate=warm is None)
         towers = Towers(
             params,
             (len(data.videos.ids), len(data.videos.channels), len(data.videos.languages), data.videos.features),
@@ -102,6 +104,7 @@ def _data(
     catalogue: Catalogue,
     params: TwoTowerParams,
     profiles: Sequence[Profile] | None,
+    cache: EmbeddingCache | None = None,
     *,
     validate: bool,
 ) -> _Data:
@@ -114,7 +117,7 @@ def _data(
             f"Expected at least one event about a video with a weight above 0; got none in {len(events)} events. "
             "Hint: check how the relevance weights are made from event kinds and values."
         )
-    videos = fit_videos(catalogue, histories.rows, histories.at, params.min_count, params.text_dim)
+    videos = fit_videos(catalogue, histories.rows, histories.at, params.min_count, params.text_dim, params.text)
     known = [profiles[code] for code in histories.users] if profiles is not None and params.profile else []
     people = fit_profiles(known, videos.languages, params.min_count)
     profile = people.encode(known) if known else np.zeros((len(histories), 4), np.int64)
@@ -123,7 +126,7 @@ def _data(
     held_out = np.sort(
         rng.permutation(long_enough)[: min(params.validation_users if validate else 0, len(long_enough) // 2)]
     )
-    return _Data(videos, people, videos.encode(catalogue), histories, profile, held_out)
+    return _Data(videos, people, videos.encode(catalogue, cache), histories, profile, held_out)
 
 
 def _train(
@@ -281,6 +284,11 @@ def _validate(towers: Towers, data: _Data, params: TwoTowerParams) -> dict[str, 
 
 def _start_from(towers: Towers, warm: TwoTower, data: _Data) -> None:
     """Gives the towers the weights of fitted ones; embeddings of values both know move to their new codes."""
+    if warm.videos.text.kind != data.videos.text.kind:
+        raise TwoTowerError(
+            f"Expected towers that read {data.videos.text.kind} text to start from; got {warm.videos.text.kind} text. "
+            f"Hint: set `text` to '{warm.videos.text.kind}', or fit without `warm`."
+        )
     given = {name: torch.from_numpy(np.array(value)) for name, value in warm.weights.items()}
     tables = {
         "video.ids.weight": (data.videos.ids, warm.videos.ids),
@@ -320,7 +328,7 @@ def _served(towers: Towers, data: _Data, params: TwoTowerParams, metrics: dict[s
     towers.eval()
     vectors = _all_vectors(towers, data.inputs).numpy()
     return TwoTower(
-        params=params,
+        params=params.model_copy(update={"text": data.videos.text.kind}),  # what "auto" came to
         videos=data.videos,
         people=data.people,
         index=indexes.build(vectors, params.index),

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.encoding import numeric, text, vocabulary
+from nextreel.encoding.cache import EmbeddingCache
 from nextreel.encoding.files import read_json, write_json
 from nextreel.encoding.numeric import AGE_EDGES, DURATION_EDGES, Buckets, Normalizer
-from nextreel.encoding.text import HashedText
+from nextreel.encoding.text import Choice, TextEncoder
 from nextreel.encoding.vocabulary import Vocabulary
 from nextreel.types import DAY, Catalogue, Events, FloatArray, Profile, RowArray, TimeArray
 
@@ -52,7 +53,7 @@ class VideoEncoder:
     categories: tuple[str, ...]
     duration: Normalizer
     upload: Normalizer
-    text: HashedText
+    text: TextEncoder
     reference_at: float  # the newest event of the training part: ages of uploads are counted back from it
     popularity: FloatArray  # (len(ids),) standard score by id code
 
@@ -61,8 +62,11 @@ class VideoEncoder:
         """Width of the content columns."""
         return len(self.categories) + self.text.dim + 2 + len(_DURATIONS) + len(_UPLOADS)
 
-    def encode(self, catalogue: Catalogue) -> VideoInputs:
-        """The inputs of all videos of a catalogue, which may be another than the one that was fitted on."""
+    def encode(self, catalogue: Catalogue, cache: EmbeddingCache | None = None) -> VideoInputs:
+        """The inputs of all videos of a catalogue, which may be another than the one that was fitted on.
+
+        Texts that are in the cache are not encoded again.
+        """
         n = len(catalogue)
         ids = self.ids.encode(catalogue.video_ids)
         channels = np.append(self.channels.encode(catalogue.channel_ids), 0)  # the last, -1, is UNKNOWN
@@ -76,7 +80,9 @@ class VideoEncoder:
         width = len(self.categories)
         # unit length, so that a video of many categories is not louder than one of a single category
         content[:, :width] /= np.maximum(np.linalg.norm(content[:, :width], axis=1, keepdims=True), 1e-12)
-        content[:, width : width + self.text.dim] = self.text.encode(catalogue.texts)
+        content[:, width : width + self.text.dim] = (
+            self.text.encode(catalogue.texts) if cache is None else cache.encode(self.text, catalogue.texts).vectors
+        )
         width += self.text.dim
         content[:, width] = self.duration.encode(catalogue.duration)
         content[:, width + 1] = self.upload.encode(days)
@@ -105,7 +111,9 @@ _UPLOADS = Buckets("upload_age_days", UPLOAD_EDGES)
 _AGES = Buckets("age", AGE_EDGES)
 
 
-def fit_videos(catalogue: Catalogue, rows: RowArray, at: TimeArray, min_count: int, text_dim: int) -> VideoEncoder:
+def fit_videos(
+    catalogue: Catalogue, rows: RowArray, at: TimeArray, min_count: int, text_dim: int, choice: Choice = "hashed"
+) -> VideoEncoder:
     """The encoder of a catalogue, given the rows and times of the training part's positive events."""
     counts = np.bincount(rows, minlength=len(catalogue))
     frequent = np.repeat(catalogue.video_ids, np.where(counts >= min_count, counts, 0))
@@ -126,7 +134,7 @@ def fit_videos(catalogue: Catalogue, rows: RowArray, at: TimeArray, min_count: i
         catalogue.category_names,
         numeric.fit_normalizer("duration", catalogue.duration[seen]),
         numeric.fit_normalizer("upload_age_days", days),
-        text.fit("text", catalogue.texts, text_dim),
+        text.choose("text", choice, catalogue.texts, text_dim),
         reference_at,
         popularity,
     )

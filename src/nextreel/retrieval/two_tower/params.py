@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from nextreel.encoding.text import Choice
 from nextreel.params import Params
 from nextreel.retrieval.index import IndexParams
 
@@ -19,6 +20,7 @@ class TwoTowerParams(Params):
     length: int = Field(default=64, ge=1)  # newest positive events of a history that are read
     hidden: tuple[int, int] = (256, 128)  # layers of the video tower before its vector
     id_dim: int = Field(default=32, ge=1)
+    text: Choice = "hashed"  # "sentence": by meaning, 384 wide, with the extra `text`; "auto": by what is installed
     text_dim: int = Field(default=128, ge=1)  # of the hashed text
     min_count: int = Field(default=5, ge=1)  # events a video needs for an embedding of its own
     request_gap: bool = True  # the time since the last event is an input; off where data have no times
