@@ -10,7 +10,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from nextreel import __version__
-from nextreel.cli import batch, bots, data, demo, evaluate, features, process, recommend, releases, serve, train, versions
+from nextreel.cli import (
+    batch,
+    bots,
+    data,
+    demo,
+    evaluate,
+    features,
+    historical,
+    process,
+    recommend,
+    releases,
+    serve,
+    train,
+    versions,
+)
 from nextreel.types import NextreelError
 
 USER_ERROR = 2  # what a shell takes for wrong use: something the person can put right
@@ -53,6 +67,7 @@ app.command()(batch.batch)
 app.command()(batch.score)
 app.command()(serve.serve)
 app.add_typer(releases.app, name="releases")
+features.app.command()(historical.history)
 app.add_typer(features.app, name="features")
 
 
