@@ -87,6 +87,22 @@ def test_a_filter_judges_a_row_alike_wherever_it_stands(
     assert keep(moment_of(films, [], **parts)).tolist() == []
 
 
+@pytest.mark.parametrize(
+    ("blocked", "kept"), [(set(), [0, 1, 2, 3]), ({0}, [1, 2, 3]), ({0, 1}, [2, 3]), ({7}, [0, 1, 2, 3])]
+)
+def test_videos_of_blocked_channels_are_removed(
+    blocked: set[int],
+    kept: list[int],
+    catalogue_of: Callable[..., Catalogue],
+    person: Callable[..., UserState],
+    moment_of: Callable[..., Moment],
+) -> None:
+    catalogue = catalogue_of([[0], [0], [0], [0]], channel=np.array([0, 1, -1, 2], np.int32))
+    user = person()
+    user.blocked = frozenset(blocked)
+    assert np.flatnonzero(filters.not_blocked(moment_of(catalogue, user=user))).tolist() == kept
+
+
 def test_a_disliked_video_counts_as_watched(
     films: Catalogue, moment_of: Callable[..., Moment], person: Callable[..., UserState]
 ) -> None:

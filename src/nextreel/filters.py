@@ -16,6 +16,14 @@ def not_watched(moment: Moment) -> BoolArray:
     return ~seen[moment.rows]
 
 
+def not_blocked(moment: Moment) -> BoolArray:
+    """Removes videos of channels that the person has blocked."""
+    blocked = moment.user.blocked
+    if not blocked:
+        return np.ones(len(moment), np.bool_)
+    return ~np.isin(moment.catalogue.channel[moment.rows], list(blocked))
+
+
 def is_available(moment: Moment) -> BoolArray:
     """Removes videos that are deleted or withdrawn."""
     return moment.catalogue.available[moment.rows]
@@ -56,4 +64,12 @@ def in_languages(moment: Moment) -> BoolArray:
     return np.isin(language, codes) | (language < 0)
 
 
-FILTERS: tuple[Filter, ...] = (not_watched, is_available, suits_age, not_excluded, in_categories, in_languages)
+FILTERS: tuple[Filter, ...] = (
+    not_watched,
+    not_blocked,
+    is_available,
+    suits_age,
+    not_excluded,
+    in_categories,
+    in_languages,
+)

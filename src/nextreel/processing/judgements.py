@@ -30,7 +30,7 @@ _KEYS = ("user_id", "video_id", "at", "visit", "label", "source")
 
 def schema(shared: Shared) -> pa.Schema:
     """Keys, label and source of each row, then every feature that the data allow, then the split."""
-    ids = shared.people["user_id"].type, pa.array(shared.catalogue.video_ids[:1].tolist()).type
+    ids = shared.people["user_id"].type, shared.video_ids.type
     keys = zip(_KEYS, (*ids, pa.float64(), pa.int64(), pa.float32(), pa.string()), strict=True)
     features = [(feature.__name__, pa.float32()) for feature in choose(shared.timed)]
     return pa.schema([*keys, *features, ("split", pa.int8())])
@@ -130,8 +130,6 @@ class _Replay:
             lot = mixed(self.own.visits.number[visit] * len(self.shared.catalogue) + proposed, self.shared.params.seed)
             retrieved = proposed[np.argsort(lot, kind="stable")[: rest // 2]]
             random = random[~np.isin(random, retrieved)]
-        if len(shown):
-            random = random[~np.isin(random, shown)]
         return shown, retrieved, random[: rest - len(retrieved)]
 
     def move_on(self, visit: int) -> None:
@@ -155,25 +153,39 @@ class _Drawn:
         self.touched = np.unique(own.events.user[about].astype(np.int64) * self.videos + own.events.video[about])
 
     def of(self, visits: NDArray[np.intp], need: NDArray[np.int64]) -> Pairs:
-        """For each visit at least as many rows as it needs, without repeats, or all that are left after many draws."""
+        """For each visit at least as many rows as it needs, without repeats, or all that there are."""
         draws = np.where(need > 0, 2 * need + 8, 0)
         which = np.repeat(np.arange(len(visits)), draws)
         place = np.arange(len(which)) - np.repeat(np.cumsum(draws) - draws, draws)
         visit = visits[which]
-        at = self.own.visits.at if self.shared.timed else np.full(len(self.own.visits), np.inf)
-        eligible = np.searchsorted(self.published, at, side="right")[visit]
+        at = self.own.visits.at[visits] if self.shared.timed else np.full(len(visits), np.inf)
+        eligible = np.searchsorted(self.published, at, side="right")  # so many of the oldest were there
         number = (self.own.visits.number[visit] << 16) + place
-        lot = mixed(number, self.shared.params.seed + 1) % np.maximum(eligible, 1).astype(np.uint64)
+        lot = mixed(number, self.shared.params.seed + 1) % np.maximum(eligible, 1).astype(np.uint64)[which]
         rows = self.rows[lot.astype(np.int64)] if len(self.rows) else np.zeros(len(lot), np.int32)
         pair = self.own.visits.user[visit].astype(np.int64) * self.videos + rows
         known = self.touched[np.minimum(np.searchsorted(self.touched, pair), len(self.touched) - 1)] == pair
-        free = (eligible > 0) & ~known
+        free = (eligible[which] > 0) & ~known
         which, place, rows = which[free], place[free], rows[free]
         _, first = np.unique(which * np.int64(self.videos) + rows, return_index=True)
         first = np.sort(first)  # in the order in which they were drawn
-        return Pairs(
-            rows[first], np.zeros(len(first), np.float32), np.searchsorted(which[first], np.arange(len(visits) + 1))
-        )
+        which, rows = which[first], rows[first]
+        short = np.flatnonzero(np.bincount(which, minlength=len(visits)) < need)
+        if len(short):  # people who touched nearly all that there is
+            every = [self._every(visits[place], eligible[place]) for place in short]
+            kept = ~np.isin(which, short)
+            which = np.concatenate([which[kept], np.repeat(short, [len(one) for one in every])])
+            rows = np.concatenate([rows[kept], *every])[np.argsort(which, kind="stable")]
+            which = np.sort(which)
+        return Pairs(rows, np.zeros(len(rows), np.float32), np.searchsorted(which, np.arange(len(visits) + 1)))
+
+    def _every(self, visit: np.intp, eligible: np.int64) -> RowArray:
+        """All rows that may be drawn for the visit, in any order."""
+        rows = self.rows[:eligible]
+        start = np.int64(self.own.visits.user[visit]) * self.videos
+        rows = rows[~np.isin(start + rows, self.touched)]
+        lot = mixed(self.own.visits.number[visit : visit + 1] * self.videos + rows, self.shared.params.seed + 1)
+        return rows[np.argsort(lot, kind="stable")]
 
 
 @dataclass
@@ -204,10 +216,9 @@ class _Batch:
         user, at, number, split, n = (np.array(one) for one in zip(*self.visits, strict=True))
         rows = np.concatenate(self.rows)
         source = np.repeat(np.tile(np.arange(len(SOURCES)), len(n)), np.array(self.sources).ravel())
-        ids = pa.array(self.shared.catalogue.video_ids.tolist())
         columns = [
             self.shared.people["user_id"].take(pa.array(np.repeat(user, n))).combine_chunks(),
-            ids.take(pa.array(rows)),
+            self.shared.video_ids.take(pa.array(rows)),
             pa.array(np.repeat(at, n)),
             pa.array(np.repeat(number, n)),
             pa.array(np.concatenate(self.labels)),

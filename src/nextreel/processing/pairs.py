@@ -12,7 +12,7 @@ from nextreel.encoding.numeric import hour_circle, weekday_circle
 from nextreel.processing.people import Own
 from nextreel.processing.shared import Shared
 from nextreel.processing.visits import judged
-from nextreel.types import DAY, Catalogue, RowArray
+from nextreel.types import DAY, RowArray
 
 _CHUNK = 65_536  # rows made at once: histories of 50 take some 30 MB
 
@@ -50,12 +50,8 @@ SCHEMA = [
 
 def schema(shared: Shared) -> pa.Schema:
     """The columns of the rows; ids are of the source's type."""
-    ids = {"user_id": shared.people["user_id"].type, "video_id": _ids(shared.catalogue).type}
+    ids = {"user_id": shared.people["user_id"].type, "video_id": shared.video_ids.type}
     return pa.schema([(name, ids.get(name, kind)) for name, kind in SCHEMA])
-
-
-def _ids(catalogue: Catalogue) -> pa.Array:
-    return pa.array(catalogue.video_ids.tolist())
 
 
 def pair_rows(shared: Shared, own: Own) -> Iterator[pa.RecordBatch]:
@@ -72,13 +68,16 @@ def pair_rows(shared: Shared, own: Own) -> Iterator[pa.RecordBatch]:
     known, first = np.unique(
         own.visits.of_event[positive] * np.int64(videos) + own.events.video[positive], return_index=True
     )
-    event = positive[first[np.searchsorted(known, key)]]  # the first that the visit liked the video with
+    event = positive[first]  # the first that each visit liked each video with
     order = np.argsort(event)
-    event, grade = event[order], liked.grade[order]
+    # A row is what was not rejected later in the visit; the histories of the rows between cannot know of that.
+    grade = np.full(len(known), np.nan, np.float32)
+    grade[np.searchsorted(known, key)] = liked.grade
+    event, grade = event[order], grade[order]
+    kept = np.flatnonzero(~np.isnan(grade))
     sides = _Sides(shared)
-    for begin in range(0, len(event), _CHUNK):
-        chosen = np.arange(begin, min(begin + _CHUNK, len(event)))
-        yield sides.batch(own, event, grade, chosen)
+    for begin in range(0, len(kept), _CHUNK):
+        yield sides.batch(own, event, grade, kept[begin : begin + _CHUNK])
 
 
 class _Sides:
@@ -101,14 +100,13 @@ class _Sides:
             "duration": encoders.normalizers["duration"].encode(catalogue.duration),
             "duration_bucket": encoders.buckets["duration"].encode(catalogue.duration),
         }
-        self.video_ids = _ids(catalogue)
         self.device = np.append(words["device"].encode(shared.events.devices), 0)
         self.location = np.append(words["location"].encode(shared.events.locations), 0)
 
     def batch(
         self, own: Own, event: NDArray[np.intp], grade: NDArray[np.float32], chosen: NDArray[np.intp]
     ) -> pa.RecordBatch:
-        """The rows of the chosen ones among the events (p,), which stand by person and time."""
+        """The rows of the chosen ones among the likes (p,), which stand by person and time."""
         at_hand = event[chosen]
         user, row, at = own.events.user[at_hand], own.events.video[at_hand], own.events.at[at_hand]
         history, offsets = _histories(
@@ -122,7 +120,7 @@ class _Sides:
         offsets = pa.array(offsets)
         columns = {
             "user_id": self.shared.people["user_id"].take(pa.array(user)).combine_chunks(),
-            "video_id": self.video_ids.take(pa.array(row)),
+            "video_id": self.shared.video_ids.take(pa.array(row)),
             "at": at,
             "weight": grade[chosen],
             **self._people(user),
@@ -168,7 +166,7 @@ class _Sides:
 def _histories(
     user: NDArray[np.int32], row: RowArray, chosen: NDArray[np.intp], longest: int
 ) -> tuple[RowArray, NDArray[np.int32]]:
-    """Rows of the same person's pairs before each of the chosen pairs, oldest first, and where each list starts."""
+    """Rows of the same person's likes before each of the chosen ones, oldest first, and where each list starts."""
     first = np.searchsorted(user, user[chosen])
     length = np.minimum(chosen - first, longest)
     offsets = np.concatenate([[0], np.cumsum(length)])

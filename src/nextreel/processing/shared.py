@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,11 @@ class Shared:
     people: pa.Table  # user_id and profile, by user code
     events: Events  # (n,) oldest first; without people, who do not count
     graded: FloatArray  # (n,) relevance
+
+    @cached_property
+    def video_ids(self) -> pa.Array:
+        """(videos,) id of each catalogue row."""
+        return pa.array(self.catalogue.video_ids.tolist())
 
     @property
     def codes(self) -> Codes:
