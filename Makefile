@@ -134,6 +134,15 @@ bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it 
 	$(BIN)/python benchmarks/summary.py
 	$(BIN)/python benchmarks/quote.py
 
+.PHONY: bench-data
+bench-data: install ## Measure how data scale to 10 million interactions (half an hour, 5 GB of disk; DATA_DIR=)
+	$(BIN)/python benchmarks/data_scale.py --data "$(DATA_DIR)" --interactions 1000000 10000000
+	$(BIN)/python benchmarks/quote.py
+
+.PHONY: process-data
+process-data: install ## Make rows to train on (DATA_DIR=, OUT=processed)
+	$(BIN)/nextreel process --data-dir "$(DATA_DIR)" --out "$(or $(OUT),processed)"
+
 .PHONY: clean
 clean: ## Remove caches, coverage and build output; .venv and var stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* \

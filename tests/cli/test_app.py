@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ COMMANDS = {
     "serve": [],
     "data": ["synth", "check", "fetch", "import", "versions", "diff", "bots"],
     "releases": ["list", "show", "promote", "rollback"],
-    "features": ["list"],
+    "features": ["list", "verify"],
 }
 WHOLE = [[name, sub] if sub else [name] for name, subs in COMMANDS.items() for sub in (*subs, "")]
 
@@ -65,6 +66,7 @@ def system() -> Any:
         resolve_user=lambda text: int(text) if text == "7" else text,
         catalogue=catalogue,
         store=store,
+        recommend=answer,
         recommender=SimpleNamespace(recommend=answer),
         data_end=5 * DAY,
         release="r1",
@@ -74,7 +76,7 @@ def system() -> Any:
 @pytest.fixture
 def _opened(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def opened(home: Path, release: str | None = None) -> Iterator[Any]:
+    def opened(home: Path, release: str | None = None, feature_log: Path | None = None) -> Iterator[Any]:
         del home, release
         yield system()
 
@@ -189,7 +191,7 @@ def test_checking_refused_data_exits_with_2_and_names_the_row(tmp_path: Path) ->
     (tmp_path / "interactions.csv").write_text("user_id,video_id,timestamp,kind\n1,2,100,watch\n1,2,soon,watch\n")
     result = runner.invoke(door.app, ["data", "check", str(tmp_path)])
     assert result.exit_code == 2
-    assert "row 2" in result.stdout
+    assert re.search(r"interactions\.\w+ +│ 2 +│ \w+", result.stdout)  # file, row, column
     assert "soon" in result.stdout
 
 

@@ -7,14 +7,17 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from nextreel.cli.data import app
-from nextreel.data import DataError, check, kuairand, load
+from nextreel.data import DataError, Reading, check, kuairand, load
 from nextreel.types import UNKNOWN, Kind, NextreelError
 
 REAL = Path(os.environ.get("NEXTREEL_DATA", "")) / "kuairand-pure"
@@ -149,7 +152,7 @@ def test_the_same_files_are_written_again(folder: Path, tmp_path: Path) -> None:
         (LOG, "7,12,", "7,,", "row 4, column 'video_id': expected an id", "nothing"),
         (LOG, "1650900003000", "soon", "column 'time_ms': expected a time", "'soon'"),
         (LOG, ",is_like,", ",liked,", "column 'is_like': expected this column", "'user_id'"),
-        (LOG, ",0,4\n", ",0,4,5,6\n", "rows of one width", "more fields"),
+        (LOG, ",0,4\n", ",0,4,5,6\n", "row 4: expected 15 cells", "17: "),
         (VIDEOS, ",tag\n", ",tags\n", "column 'tag': expected this column", "'tags'"),
         (VIDEOS, "11,501", "10,501", "row 2, column 'video_id': expected every id once", "'10'"),
         (VIDEOS, "2022-04-10", "April", "row 1, column 'upload_dt': expected a time", "'April'"),
@@ -193,7 +196,7 @@ def test_a_log_without_rows_an_empty_file_and_no_folder_are_refused(folder: Path
     with pytest.raises(DataError, match="at least one exposure, got no rows"):
         kuairand.write(folder, tmp_path / "out")
     put(folder / LOG, "")
-    with pytest.raises(DataError, match="no columns"):
+    with pytest.raises(DataError, match="with a header line, got"):
         kuairand.write(folder, tmp_path / "out")
     with pytest.raises(DataError, match="no such folder"):
         kuairand.write(tmp_path / "nowhere", tmp_path / "out")
@@ -230,3 +233,29 @@ def test_the_real_files_become_a_folder_without_problems(tmp_path: Path) -> None
     assert (created[found.events.user] <= found.events.at).all()
     shown = found.events.video != UNKNOWN
     assert (found.catalogue.published_at[found.events.video[shown]] <= found.events.at[shown]).all()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([LOG, VIDEOS, USERS]),
+    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4), st.integers(0, 4)), min_size=1, max_size=4),
+)
+def test_mutated_files_are_imported_or_refused_and_lose_no_exposure(
+    name: str, cuts: list[tuple[float, bytes, int]]
+) -> None:
+    with TemporaryDirectory() as there:
+        folder, out = Path(there), Path(there) / "out"
+        for file in (LOG, VIDEOS, USERS):
+            text = TEXTS[file].encode()
+            for place, new, length in cuts if file == name else []:
+                at = int(place * len(text))
+                text = text[:at] + new + text[at + length :]
+            (folder / file).write_bytes(gzip.compress(text) if file.endswith(".gz") else text)
+        try:
+            made = kuairand.write(folder, out, Reading(on_error="quarantine"))
+        except NextreelError:
+            return
+        log = [one for one in made.counts if one.file == LOG]
+        aside = sum(one.count for one in log if one.became == "quarantined")
+        assert sum(one.count for one in log if one.became == "impression") + aside == log[0].rows
+        assert check(out).ok

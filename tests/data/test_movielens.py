@@ -66,7 +66,7 @@ def test_bad_lines_are_told_by_file_and_row(folder: Path) -> None:
         ("ratings.dat", 3, None),
         ("ratings.dat", 4, "value"),
         ("movies.dat", 1, None),
-        ("movies.dat", 3, "id"),
+        ("movies.dat", 3, "video_id"),
     }
     assert check(folder).total == 5
 

@@ -180,7 +180,7 @@ def test_each_bad_cell_is_told_with_file_row_column_expected_and_got(tmp_path: P
         ("interactions.csv", 3, "user_id", "nothing"),
         ("interactions.csv", 3, "watch_time", "'-1'"),
         ("interactions.csv", 4, "timestamp", "nothing"),
-        ("interactions.csv", 4, "video_id", "nothing"),
+        ("interactions.csv", 4, "item_id", "nothing"),
         ("interactions.csv", 5, None, "4: '4,13,watch,4'"),
         ("interactions.csv", 6, "timestamp", "'nan'"),
         ("users.csv", 1, "age", "'400'"),
@@ -210,7 +210,7 @@ def test_a_missing_column_is_told_with_a_guess(tmp_path: Path) -> None:
     [
         (b"", "header line"),
         (b"user_id,video_id\n", "at least one interaction"),
-        (b"user_id,video_id\n1,\xff\n", "line 2"),
+        (b"user_id,video_id\n1,\xff\n", "row 1, column 'video_id': expected text in UTF-8"),
         (b'user_id,video_id\n1,"2\n3,4\n', "quotation mark"),
         (b"user_id,user_id,video_id\n1,1,1\n", "every column once"),
         (b"user_id,video_id,item_id\n1,1,1\n", "this column once"),
@@ -226,7 +226,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes, matc
 def test_what_is_no_source_is_refused_with_what_was_looked_for_and_found(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "broken.parquet").write_text("hello")
-    with pytest.raises(DataError, match=r"interactions.parquet or interactions.csv.*got a file that ends in '.txt'"):
+    with pytest.raises(DataError, match=r"interactions.parquet, .csv or .csv.gz.*got a file that ends in '.txt'"):
         load(tmp_path / "notes.txt")
     with pytest.raises(DataError, match="no such file or folder"):
         load(tmp_path / "nowhere")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from nextreel.cli import show
-from nextreel.cli.options import ConfigFile, Data
+from nextreel.cli.options import ConfigFile, Data, OnError, Quarantine, UnknownChannels, UnknownUsers, UnknownVideos
 from nextreel.cli.progress import bars
 
 
@@ -25,6 +25,11 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all results here as JSON, and as Markdown (.md) beside it.")
     ] = None,
+    on_error: OnError = "fail",
+    quarantine: Quarantine = None,
+    unknown_users: UnknownUsers = None,
+    unknown_videos: UnknownVideos = None,
+    unknown_channels: UnknownChannels = None,
 ) -> None:
     """Print how well the recommender and every baseline foresee what people really watched.
 
@@ -32,12 +37,21 @@ def evaluate(
     """
     from nextreel import evaluation
     from nextreel.assembly import load_config
-    from nextreel.data import load
+    from nextreel.data import Reading, load
 
     del protocol  # one so far; typer refuses any other name
     settings = load_config(config)
+    reading = Reading(
+        on_error=on_error,
+        quarantine=quarantine,
+        unknown_users=unknown_users,
+        unknown_videos=unknown_videos,
+        unknown_channels=unknown_channels,
+    )
+    dataset = load(data, reading)
+    show.left_out(dataset)
     with bars() as progress:
-        results = evaluation.frozen(load(data), settings, progress)
+        results = evaluation.frozen(dataset, settings, progress)
     show.out.print(results.full_table() if full else results.table())
     if json_file:
         show.out.print(f"Wrote {' and '.join(map(str, evaluation.write(results, json_file)))}", soft_wrap=True)

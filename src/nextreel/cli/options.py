@@ -31,6 +31,25 @@ Data = Annotated[
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file of hyper-parameters; what it leaves out keeps its default.")
 ]
+OnError = Annotated[
+    Literal["fail", "quarantine"],
+    typer.Option(
+        "--on-error",
+        help="What to do about a bad row: refuse the data, or set it aside in `DIR/quarantine`, with the reason, "
+        "and go on with the others.",
+    ),
+]
+Quarantine = Annotated[Path | None, typer.Option("--quarantine", help="Folder for the rows that are set aside.")]
+_UNKNOWN = "Interactions of {} that their table does not hold: `warn` keeps them, `refuse` makes them bad rows."
+UnknownUsers = Annotated[
+    Literal["warn", "refuse"] | None, typer.Option("--unknown-users", help=_UNKNOWN.format("people"))
+]
+UnknownVideos = Annotated[
+    Literal["warn", "refuse"] | None, typer.Option("--unknown-videos", help=_UNKNOWN.format("videos"))
+]
+UnknownChannels = Annotated[
+    Literal["warn", "refuse"] | None, typer.Option("--unknown-channels", help=_UNKNOWN.format("channels"))
+]
 At = Annotated[
     str,
     typer.Option(
@@ -43,16 +62,22 @@ Source = Annotated[
     str | None,
     typer.Option("--source", help="Ask this retriever alone, for example `two_tower`; leave out for all four stages."),
 ]
+FeatureLog = Annotated[
+    Path | None,
+    typer.Option(
+        "--feature-log", help="Folder that keeps what the ranker read, for `nextreel features verify`; off without one."
+    ),
+]
 
 HOME = Path("var")
 
 
 @contextmanager
-def opened(home: Path, release: str | None = None) -> Iterator[System]:
+def opened(home: Path, release: str | None = None, feature_log: Path | None = None) -> Iterator[System]:
     """The system that the home's promoted release makes, closed again at the end."""
     from nextreel.system import open_system
 
-    system = open_system(home, release)
+    system = open_system(home, release, feature_log=feature_log)
     try:
         yield system
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from nextreel.data import Dataset, Report
     from nextreel.system import System
     from nextreel.types import Slate, UserState
 
@@ -28,6 +29,38 @@ def rows(title: str, lines: Iterable[Mapping[str, Any]]) -> Table:
     for line in lines:
         table.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in line.values()))
     return table
+
+
+def report(found: Report) -> Iterator[str | Table]:
+    """The report on a source: its files, what is wrong by column with counts, and the first rows."""
+    yield rows(
+        "Files", ({"file": file, "rows": f"{n:,}", "found": found.state(file)} for file, n in found.rows.items())
+    )
+    yield from (f"Warning: {warning}" for warning in found.warnings)
+    if found.groups:
+        files = list(found.counts)
+        lines = sorted(found.groups.items(), key=lambda one: (files.index(one[0][0]), -one[1]))
+        yield rows(
+            f"{found.total:,} problems",
+            ({"file": file, "column": column or "", "problems": n, "expected": expected}
+             for (file, column, expected), n in lines),
+        )  # fmt: skip
+        shown = found.problems
+        yield rows(
+            "All of them" if len(shown) == found.total else f"The first {len(shown)}",
+            ({"file": one.file, "row": "" if one.row is None else f"{one.row:,}", "column": one.column or "",
+              "expected": one.expected, "got": one.got} for one in shown),
+        )  # fmt: skip
+    yield from (f"Hint: {hint}" for hint in found.hints)
+
+
+def left_out(dataset: Dataset) -> None:
+    """Prints how many rows of the source are not in the data set, where there are any."""
+    counts = dataset.manifest.counts
+    told = {"rows_quarantined": "bad rows were set aside", "repeated_events": "repeated events were left out"}
+    for name, words in told.items():
+        if counts.get(name):
+            out.print(f"{counts[name]:,} {words} (`nextreel data check` shows which)", soft_wrap=True)
 
 
 def metrics(found: Mapping[str, Any]) -> str:

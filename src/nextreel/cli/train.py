@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from nextreel.cli import show
-from nextreel.cli.options import HOME, ConfigFile, Data, Home
+from nextreel.cli.options import (
+    HOME,
+    ConfigFile,
+    Data,
+    Home,
+    OnError,
+    Quarantine,
+    UnknownChannels,
+    UnknownUsers,
+    UnknownVideos,
+)
 from nextreel.cli.progress import bars
 
 MaxPerMinute = Annotated[
@@ -16,7 +26,17 @@ MaxPerMinute = Annotated[
 ]
 
 
-def train(data: Data, config: ConfigFile = None, home: Home = HOME, max_per_minute: MaxPerMinute = None) -> None:
+def train(
+    data: Data,
+    config: ConfigFile = None,
+    home: Home = HOME,
+    max_per_minute: MaxPerMinute = None,
+    on_error: OnError = "fail",
+    quarantine: Quarantine = None,
+    unknown_users: UnknownUsers = None,
+    unknown_videos: UnknownVideos = None,
+    unknown_channels: UnknownChannels = None,
+) -> None:
     """Train a recommender, publish it as a release and promote it; prints the release's id.
 
     Choices (epochs, trees) are made on the last part of the data; the release is then fitted on all of it.
@@ -24,10 +44,18 @@ def train(data: Data, config: ConfigFile = None, home: Home = HOME, max_per_minu
     """
     from nextreel import training
     from nextreel.assembly import load_config
-    from nextreel.data import bots, load
+    from nextreel.data import Reading, bots, load
 
     settings = load_config(config)
-    dataset = load(data)
+    reading = Reading(
+        on_error=on_error,
+        quarantine=quarantine,
+        unknown_users=unknown_users,
+        unknown_videos=unknown_videos,
+        unknown_channels=unknown_channels,
+    )
+    dataset = load(data, reading)
+    show.left_out(dataset)
     if max_per_minute is not None:
         suspects = bots.suspects(dataset, max_per_minute)
         dataset = dataset.without(suspects.users)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nextreel.data.dataset import Dataset
     from nextreel.data.errors import DataError, Problem, Report
+    from nextreel.data.intake import Reading
     from nextreel.data.ratings import write_ratings
     from nextreel.data.sources import check, load
     from nextreel.data.splits import Split, leave_last_out, split_by_time
@@ -22,6 +23,7 @@ __all__ = [
     "Dataset",
     "Manifest",
     "Problem",
+    "Reading",
     "Report",
     "Split",
     "World",
@@ -37,6 +39,7 @@ _HOME = {
     "Dataset": "dataset",
     "Manifest": "versions",
     "Problem": "errors",
+    "Reading": "intake",
     "Report": "errors",
     "Split": "splits",
     "World": "synthetic",

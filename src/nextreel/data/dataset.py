@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from nextreel.data.ids import codes, distinct
 from nextreel.data.versions import Manifest, Source, version_of
 from nextreel.types import (
     UNKNOWN,
@@ -82,31 +83,24 @@ class Tables:
 def assemble(tables: Tables, sources: Sequence[Source], warnings: Sequence[str] = ()) -> Dataset:
     """The data set of checked tables: ids get codes, events are sorted by time, unknown videos join the catalogue."""
     rows = tables.interactions
-    people = _joint(tables.column(tables.users, "user_id"), rows["user_id"])
-    shown = _joint(tables.column(tables.videos, "video_id"), tables.column(rows, "video_id"))
-    channels = _joint(
-        tables.column(tables.channels, "channel_id"),
-        tables.column(tables.videos, "channel_id"),
-        tables.column(rows, "channel_id"),
-    )
-    user_ids = _distinct(people)
-    video_ids = _distinct(shown)
+    user_ids = distinct([tables.column(tables.users, "user_id"), rows["user_id"]])
+    video_ids = distinct([tables.column(tables.videos, "video_id"), tables.column(rows, "video_id")])
     timed = "timestamp" in rows.columns
-    catalogue = _catalogue(tables, video_ids, channels)
+    catalogue = _catalogue(tables, video_ids)
     told = rows["kind"].to_numpy() if "kind" in rows.columns else np.full(rows.height, Kind.WATCH)
     kind = told.astype(np.int8)
-    about_video = ~np.isin(kind, (Kind.SUBSCRIBE, Kind.BLOCK))
-    video = codes(shown[1], video_ids) if len(shown[1]) else np.full(rows.height, UNKNOWN, np.int32)
+    about_video = (kind != Kind.SUBSCRIBE) & (kind != Kind.BLOCK)
+    video = codes(rows["video_id"], video_ids) if "video_id" in rows.columns else np.int32(UNKNOWN)
     at = rows["timestamp"].to_numpy().astype(np.float64) if timed else np.arange(rows.height, dtype=np.float64)
     events = Events(
         user_ids=as_array(user_ids),
-        user=codes(people[1], user_ids),
+        user=codes(rows["user_id"], user_ids),
         video=np.where(about_video, video, np.int32(UNKNOWN)).astype(np.int32),
         at=at,
         kind=kind,
         value=_or_nan(rows, "value"),
         watch_seconds=_or_nan(rows, "watch_time"),
-        channel=_channels(channels[2], catalogue.channel_ids, about_video),
+        channel=_channels(tables.column(rows, "channel_id"), catalogue.channel_ids, about_video),
         position=_whole(rows, "position"),
         request=_numbered(rows, "request_id"),
         **_words(rows, "device"),
@@ -137,29 +131,13 @@ def _bounds(at: TimeArray, timed: bool) -> tuple[float | None, float | None]:
 def _types(tables: Tables) -> dict[str, dict[str, str]]:
     there = {name: getattr(tables, name) for name in ("users", "videos", "channels", "interactions")}
     return {
-        name: {column: str(dtype) for column, dtype in frame.schema.items()}
+        name: {
+            column: "String" if isinstance(dtype, pl.Categorical) else str(dtype)
+            for column, dtype in frame.schema.items()
+        }
         for name, frame in there.items()
         if frame is not None
     }
-
-
-def _joint(*columns: pl.Series) -> list[pl.Series]:
-    """Id columns of one type: Int64 when all of them are, String otherwise."""
-    filled = [column for column in columns if len(column) > column.null_count()]
-    dtype = pl.Int64 if all(column.dtype == pl.Int64 for column in filled) else pl.String
-    return [column.cast(dtype) for column in columns]
-
-
-def _distinct(columns: Sequence[pl.Series]) -> pl.Series:
-    """Every id once, in the order in which they come first."""
-    return pl.concat([column.rename("id") for column in columns]).drop_nulls().unique(maintain_order=True)
-
-
-def codes(values: pl.Series, distinct: pl.Series) -> NDArray[np.int32]:
-    """Of each value (n,) its place among the distinct ones, UNKNOWN where it is null or not there."""
-    table = pl.DataFrame({"id": distinct, "code": np.arange(len(distinct), dtype=np.int32)})
-    joined = pl.DataFrame({"id": values}).join(table, on="id", how="left", maintain_order="left")
-    return joined["code"].fill_null(UNKNOWN).to_numpy().astype(np.int32)
 
 
 def as_array(ids: pl.Series) -> IdArray:
@@ -181,7 +159,7 @@ def _channels(told: pl.Series, known: Sequence[VideoId], about_video: NDArray[np
     """The code of the channel that each event is about, UNKNOWN where it is about a video; nothing without any."""
     if about_video.all():
         return np.empty(0, np.int32)
-    return np.where(about_video, np.int32(UNKNOWN), codes(told, pl.Series("id", known, told.dtype)))
+    return np.where(about_video, np.int32(UNKNOWN), codes(told, pl.Series("id", known)))
 
 
 def _whole(frame: pl.DataFrame, name: str) -> NDArray[np.int32]:
@@ -195,14 +173,14 @@ def _numbered(frame: pl.DataFrame, name: str) -> NDArray[np.int32]:
     """The number of each distinct value in the order in which they come, UNKNOWN where empty."""
     if name not in frame.columns:
         return np.empty(0, np.int32)
-    return codes(frame[name], frame[name].drop_nulls().unique(maintain_order=True))
+    return codes(frame[name], distinct([frame[name]]))
 
 
 def _words(frame: pl.DataFrame, name: str) -> dict[str, Any]:
     """The codes of a text column and the words they stand for, under the names that `Events` gives them."""
     if name not in frame.columns:
         return {}
-    known = frame[name].drop_nulls().unique().sort()
+    known = distinct([frame[name]]).cast(pl.String).sort()
     return {name: codes(frame[name], known), f"{name}s": tuple(known.to_list())}
 
 
@@ -216,7 +194,7 @@ def _profiles(users: pl.DataFrame | None, n: int) -> tuple[Profile, ...]:
     return told + (Profile(),) * (n - len(told))
 
 
-def _catalogue(tables: Tables, video_ids: pl.Series, channels: Sequence[pl.Series]) -> Catalogue:
+def _catalogue(tables: Tables, video_ids: pl.Series) -> Catalogue:
     """Columns of all videos: those of the table in its order, then those known from interactions only."""
     videos = tables.videos if tables.videos is not None else pl.DataFrame({"video_id": video_ids.clear()})
     more = len(video_ids) - videos.height
@@ -228,8 +206,10 @@ def _catalogue(tables: Tables, video_ids: pl.Series, channels: Sequence[pl.Serie
 
     title = column("title", pl.String)
     title = title.zip_with(title.is_not_null(), ids)
-    channel_ids = _distinct(channels).sort()
-    channel = channels[1] if len(channels[1]) else channel_ids.clear().extend_constant(None, videos.height)
+    named = [(tables.channels, "channel_id"), (tables.videos, "channel_id"), (tables.interactions, "channel_id")]
+    channel_ids = distinct([tables.column(table, name) for table, name in named]).sort()
+    channel = tables.column(tables.videos, "channel_id")
+    channel = channel if len(channel) else channel.extend_constant(None, videos.height)
     category, multi_hot, category_names = _categories(
         column("category", pl.String), column("child_categories", pl.List(pl.String))
     )

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from nextreel.data.errors import DataError, Problem, Report, RowNumbers
+from nextreel.data.errors import DataError, Problem, Report
+from nextreel.data.intake import Intake, Reading
 from nextreel.data.schemas import Column, Schema
-from nextreel.data.tables import Raw
-from nextreel.data.validation import clean
+from nextreel.data.tables import Raw, pieces
 from nextreel.types import DAY
 
 _LOGS = ("interactions_*.csv", "log_standard_*.csv")
@@ -32,6 +32,7 @@ _FLAGS = ("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_ha
 _BEIJING = 8 * 3_600.0  # seconds by which Beijing's midnight comes before that of UTC
 _SNAPSHOT = 1_651_968_000.0 - _BEIJING  # 8 May 2022 in Beijing, when register_days was counted
 _BLOCK = 1 << 20  # bytes
+_AS_IT_IS = Reading()
 
 LOG = Schema(
     "log",
@@ -87,7 +88,7 @@ class Imported:
         return sum(one.count for one in self.counts if one.became == became)
 
 
-def write(folder: Path, out: Path) -> Imported:
+def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS) -> Imported:
     """What was written: `interactions.parquet`, `users.parquet`, `videos.parquet` and `ATTRIBUTION.md` in `out`.
 
     Read are all `interactions_*.csv` and `log_standard_*.csv`, `video_features_basic_pure.csv` and
@@ -110,19 +111,23 @@ def write(folder: Path, out: Path) -> Imported:
     says whether it was clicked, so that every time would be invented and read as real by a split or a replay; and
     `log_random_*.csv`, whose videos no recommender chose.
 
+    With `Reading(on_error="quarantine")` bad rows are written to `quarantine` in `out`, and the others are used.
+
     Raises `DataError` that lists all missing files and columns and all cells that cannot be read. Nothing is written
     then.
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
         raise DataError.of(str(folder), "a folder with KuaiRand-Pure", "no such folder", _HINT)
-    report = Report(hints=[_HINT])
+    intake = Intake(out, reading)
+    report = intake.report
+    report.hints.append(_HINT)
     paths = {patterns: _paths(folder, patterns, report) for patterns in (_LOGS, _VIDEOS, _USERS)}
     report.raise_if_refused()
-    logs = {path.name: _table(path, LOG, report) for path in paths[_LOGS]}
-    video_features = _table(paths[_VIDEOS][0], VIDEO_FEATURES, report)
-    user_features = _table(paths[_USERS][0], USER_FEATURES, report)
-    report.raise_if_refused()
+    logs = {path.name: _table(path, LOG, intake) for path in paths[_LOGS]}
+    video_features = _table(paths[_VIDEOS][0], VIDEO_FEATURES, intake)
+    user_features = _table(paths[_USERS][0], USER_FEATURES, intake)
+    intake.settle()
     channels = video_features.select(pl.col("video_id").cast(pl.String).alias("key"), channel_id="author_id")
     # relaxed, as ids may be text in one file and whole numbers in the other
     log = pl.concat(
@@ -137,7 +142,9 @@ def write(folder: Path, out: Path) -> Imported:
         *_told(paths[_VIDEOS][0].name, video_features, "video", {"video_duration": "duration", "tag": "tag"}),
         *_told(paths[_USERS][0].name, user_features, "user", {"register_days": "creation time"}),
         *(Became(path.name, n, why, n) for path, why, n in _left_out(folder)),
+        *(Became(file, report.rows[file], "quarantined", n) for file, n in report.quarantined.items()),
     ]
+    counts = [replace(one, rows=report.rows.get(one.file, one.rows)) for one in counts]
     out.mkdir(parents=True, exist_ok=True)
     events.drop("file").write_parquet(out / "interactions.parquet")
     _videos(video_features).write_parquet(out / "videos.parquet")
@@ -172,29 +179,22 @@ def _paths(folder: Path, patterns: tuple[str, ...], report: Report) -> list[Path
     return found
 
 
-def _table(path: Path, schema: Schema, report: Report) -> pl.DataFrame:
+def _table(path: Path, schema: Schema, intake: Intake) -> pl.DataFrame:
     """The typed columns of a file; what is wrong with it goes to the report."""
-    try:
-        raw = path.read_bytes()
-        frame = pl.read_csv(
-            BytesIO(gzip.decompress(raw) if path.suffix == ".gz" else raw), infer_schema=False, raise_if_empty=False
-        )
-    except (OSError, EOFError, zlib.error) as error:
-        report.add(Problem(path.name, None, None, "a file that can be read to its end", str(error)[:200]))
-        return pl.DataFrame()
-    except pl.exceptions.PolarsError as error:
-        got = str(error).splitlines()[0][:200]
-        report.add(Problem(path.name, None, None, "a CSV file with a header and rows of one width, in UTF-8", got))
-        return pl.DataFrame()
-    wanted = [column.name for column in schema.columns]
-    table = Raw(path.name, frame.select(name for name in wanted if name in frame.columns), RowNumbers())
-    report.rows[path.name] = frame.height
-    cleaned = clean(table, schema, report)
-    for column in schema.columns:
-        if column.name not in frame.columns and not column.required:  # a required one is in the report already
-            got = ", ".join(map(repr, frame.columns))[:300] or "no columns"
-            report.add(Problem(path.name, None, column.name, "this column", got))
-    return cleaned
+    rows = intake.table(schema, [_wanted(path, schema, intake)])
+    return pl.DataFrame() if rows is None else rows
+
+
+def _wanted(path: Path, schema: Schema, intake: Intake) -> Iterator[Raw]:
+    """The pieces of a file with no other columns than those of the schema, all of which must be there."""
+    names = [column.name for column in schema.columns]
+    for number, raw in enumerate(pieces(path, path.name, intake.report, intake.sources)):
+        there = raw.frame.columns
+        for column in schema.columns:
+            if number == 0 and column.name not in there and not column.required:  # a required one is looked for anyway
+                got = ", ".join(map(repr, there))[:300]
+                intake.report.add(Problem(path.name, None, column.name, "this column", got))
+        yield replace(raw, frame=raw.frame.select(name for name in names if name in there))
 
 
 def _events(log: pl.DataFrame) -> pl.DataFrame:

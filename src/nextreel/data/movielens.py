@@ -6,55 +6,77 @@ Research use only; the files may not be passed on, so they belong in no reposito
 
 from __future__ import annotations
 
-import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import md5, sha256
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from nextreel.data.dataset import Tables
-from nextreel.data.errors import DataError, Problem, Report, RowNumbers, Told
+from nextreel.data.errors import DataError
+from nextreel.data.intake import Check, Intake
+from nextreel.data.schemas import Column, Schema
+from nextreel.data.tables import Raw, lines
 from nextreel.data.versions import Source
-from nextreel.types import Kind, NextreelError
+from nextreel.types import DAY, Kind, NextreelError
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
 MD5 = "c4d9eecfca2ab87c1945afe126590906"  # as GroupLens publishes it beside the archive
 FILES = ("ratings.dat", "movies.dat", "users.dat", "README")
-_YEAR = re.compile(r"\(([12][0-9]{3})\)\s*$")
+_YEAR = r"\(([12][0-9]{3})\)\s*$"
 _BY_HAND = (
     "download ml-1m.zip from grouplens.org/datasets/movielens/1m with a browser, unpack it, and pass the folder that "
     "holds ratings.dat."
 )
-_MARKS = {"\t": "a tab"}  # how a mark is called where it cannot be seen
 _LATEST = 4_102_444_800  # 2100-01-01 UTC
 _LONGEST = 1 << 26  # bytes; the archive has 5.9 MB, its largest file 24.6 MB
 
-Lines: TypeAlias = list[tuple[int, list[str]]]  # row number and cells of each line that has the right width
+RATINGS = Schema(
+    "ratings",
+    (
+        Column("user_id", "whole", "who", required=True, low=0, coded=True),
+        Column("video_id", "whole", "the movie", required=True, low=0, coded=True),
+        Column("value", "whole", "stars", required=True, low=1, high=5, coded=True),
+        Column("timestamp", "whole", "seconds since 1970-01-01 UTC", required=True, low=0, high=_LATEST),
+    ),
+)
+MOVIES = Schema(
+    "movies",
+    (
+        Column("video_id", "whole", "the movie", required=True, unique=True, low=0),
+        Column("title", "text", "title and year"),
+        Column("genres", "list", "genres"),
+    ),
+)
+USERS = Schema(
+    "users",
+    (
+        Column("user_id", "whole", "who", required=True, unique=True, low=0),
+        Column("gender", "text", "F or M"),
+        Column("age", "number", "age", required=True, low=0, high=130, unit="years"),
+    ),
+    unread=("occupation", "zip"),
+)
 
 
-def tables(folder: Path, report: Report, sources: list[Source]) -> Tables:
-    """The tables of a folder with `ratings.dat`, `movies.dat` and `users.dat`; what is wrong goes to the report.
+def tables(folder: Path, intake: Intake) -> Tables | None:
+    """The tables of a folder with `ratings.dat`, `movies.dat` and `users.dat`; None where anything was refused.
 
     A rating is a watched video with the rating as its value. Ages are those of the file: the least age of each group,
     1 for people under 18. A video counts as published on 1 January of the year in its title.
     """
     require(folder, FILES[:3])
-    interactions, _ = ratings(read_bytes(folder / "ratings.dat", sources), "ratings.dat", report)
-    people = split_lines(read_bytes(folder / "users.dat", sources), "users.dat", 5, report)
-    return Tables(
-        interactions=interactions,
-        users=users(people, "users.dat", report, gender=1, age=2),
-        videos=_movies(split_lines(read_bytes(folder / "movies.dat", sources), "movies.dat", 3, report), report),
-    )
+    movies = read_lines(folder / "movies.dat", intake, MOVIES, ("video_id", "title", "genres"))
+    people = read_lines(folder / "users.dat", intake, USERS, ("user_id", "gender", "age", "occupation", "zip"))
+    held = {"users": ("users.dat", people), "videos": ("movies.dat", movies)}
+    rows = ratings(folder / "ratings.dat", intake, held)
+    if rows is None or people is None or movies is None:
+        return None
+    return Tables(interactions=as_watches(rows), users=people, videos=videos(movies))
 
 
 def require(folder: Path, files: Sequence[str]) -> None:
@@ -64,47 +86,29 @@ def require(folder: Path, files: Sequence[str]) -> None:
         raise DataError.of(folder.name, ", ".join(files), f"no {' and no '.join(missing)}")
 
 
-def read_bytes(path: Path, sources: list[Source]) -> bytes:
-    """The file's bytes; its name, size and hash join the sources."""
-    data = path.read_bytes()
-    sources.append(Source(path.name, len(data), sha256(data).hexdigest()))
-    return data
+def read_lines(
+    path: Path, intake: Intake, schema: Schema, names: Sequence[str], mark: str = "::", checks: Sequence[Check] = ()
+) -> pl.DataFrame | None:
+    """The rows of a file of lines that hold to the schema; None where any was refused."""
+    return intake.table(schema, [cells(path, intake, names, mark)], checks)
 
 
-def ratings(data: bytes, file: str, report: Report, mark: str = "::") -> tuple[pl.DataFrame, RowNumbers]:
-    """The interactions of lines with user, movie, rating and time divided by `mark`, and where they stand in the file.
-
-    Ratings are whole numbers from 1 to 5; what is wrong goes to the report.
-    """
-    names = ["user_id", "video_id", "value", "timestamp"]
+def cells(path: Path, intake: Intake, names: Sequence[str], mark: str = "::") -> Iterator[Raw]:
+    """The pieces of a file of lines whose cells are divided by `mark`; its name, size and hash join the sources."""
     try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(data.replace(mark.encode(), b"\t")),
-            read_options=pa_csv.ReadOptions(column_names=names),
-            parse_options=pa_csv.ParseOptions(delimiter="\t", quote_char=False),
-            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.int64()), null_values=[]),
-        )
-    except pa.ArrowInvalid:  # something is wrong: read line by line to say what
-        lines = split_lines(data, file, len(names), report, mark)
-        rows = RowNumbers(tuple(sorted(set(range(1, report.rows[file] + 1)) - {row for row, _ in lines})))
-        frame = pl.DataFrame(
-            {name: integers([cells[at] for _, cells in lines]) for at, name in enumerate(names)}, strict=False
-        )
-    else:
-        rows = RowNumbers()
-        frame = pl.DataFrame({name: pl.Series(name, table[name].to_numpy()) for name in names})
-        report.rows[file] = frame.height
-    if frame.height == 0 and report.ok:
-        report.add(Problem(file, None, None, "at least one rating", "no rows"))
-    for name, low, high in (
-        ("user_id", 0, 1 << 62),
-        ("video_id", 0, 1 << 62),
-        ("value", 1, 5),
-        ("timestamp", 0, _LATEST),
-    ):
-        bad = ~frame[name].is_between(low, high).fill_null(value=False).to_numpy().astype(np.bool_)
-        report.add_rows(file, name, bad, rows, Told(f"a whole number from {low} to {high}", frame[name]))
-    return as_watches(frame), rows
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError.of(path.name, "a readable file", str(error.strerror)) from error
+    intake.sources.append(Source(path.name, len(data), sha256(data).hexdigest()))
+    yield from lines(path.name, data, names, mark, intake.report)
+
+
+def ratings(
+    path: Path, intake: Intake, held: Mapping[str, tuple[str, pl.DataFrame | None]], mark: str = "::"
+) -> pl.DataFrame | None:
+    """The ratings of lines with user, movie, rating from 1 to 5 and time in seconds; None where any was refused."""
+    found = cells(path, intake, [column.name for column in RATINGS.columns], mark)
+    return intake.linked(RATINGS, [found], path.name, held, complete=True)
 
 
 def as_watches(frame: pl.DataFrame) -> pl.DataFrame:
@@ -112,73 +116,18 @@ def as_watches(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("timestamp", "value").cast(pl.Float64), kind=pl.lit(int(Kind.WATCH), pl.Int8))
 
 
-def integers(cells: list[str]) -> pl.Series:
-    """Whole numbers, null for a cell that is none."""
-    return pl.Series(cells, dtype=pl.String).str.strip_chars().cast(pl.Int64, strict=False)
-
-
-def split_lines(data: bytes, file: str, width: int, report: Report, mark: str = "::") -> Lines:
-    """Row number and cells of each line of Latin-1 text; lines of another width are counted."""
-    good: Lines = []
-    lines = [line for line in data.decode("latin-1").replace("\r\n", "\n").split("\n") if line]
-    for row, line in enumerate(lines, 1):
-        cells = line.split(mark)
-        if len(cells) != width:
-            report.add(Problem(file, row, None, f"{width} cells divided by {_MARKS.get(mark, mark)}", repr(line[:80])))
-        else:
-            good.append((row, cells))
-    report.rows[file] = len(lines)
-    return good
-
-
-def users(lines: Lines, file: str, report: Report, gender: int, age: int) -> pl.DataFrame:
-    """The people of lines with the id first; `gender` and `age` are the places of those cells."""
-    ages = integers([cells[age] for _, cells in lines])
-    for (row, cells), years in zip(lines, ages.to_list(), strict=True):
-        if years is None or not 0 <= years <= 130:
-            report.add(Problem(file, row, "age", "a number from 0 to 130", repr(cells[age])))
-    return pl.DataFrame(
-        {
-            "user_id": first_ids(lines, file, report),
-            "gender": pl.Series([cells[gender] or None for _, cells in lines], dtype=pl.String),
-            "age": ages.cast(pl.Float64),
-        }
+def videos(movies: pl.DataFrame) -> pl.DataFrame:
+    """The videos of movies with video_id, title and genres: the first genre is the category, published is 1 January
+    of the year that ends the title.
+    """
+    year = pl.col("title").str.extract(_YEAR).str.to_date("%Y", strict=False)
+    return movies.select(
+        "video_id",
+        "title",
+        category=pl.col("genres").list.first(),
+        child_categories="genres",
+        published_at=year.cast(pl.Int32).cast(pl.Float64) * DAY,
     )
-
-
-def _movies(lines: Lines, report: Report) -> pl.DataFrame:
-    titles = [cells[1].strip() for _, cells in lines]
-    genres = [[genre for genre in cells[2].strip().split("|") if genre] for _, cells in lines]
-    return videos(first_ids(lines, "movies.dat", report), titles, genres)
-
-
-def videos(ids: pl.Series, titles: Sequence[str], genres: Sequence[Sequence[str]]) -> pl.DataFrame:
-    """The videos of movies: the first genre is the category, published is the year that ends the title."""
-    years = [int(found[1]) if (found := _YEAR.search(title)) else None for title in titles]
-    return pl.DataFrame(
-        {
-            "video_id": ids,
-            "title": pl.Series(titles, dtype=pl.String),
-            "category": pl.Series([listed[0] if listed else None for listed in genres], dtype=pl.String),
-            "child_categories": pl.Series([list(one) for one in genres], dtype=pl.List(pl.String)),
-            "published_at": pl.Series([None if year is None else _new_year(year) for year in years], dtype=pl.Float64),
-        }
-    )
-
-
-def first_ids(lines: Lines, file: str, report: Report) -> pl.Series:
-    """The first cells as ids, each of which may be there once."""
-    ids = integers([cells[0] for _, cells in lines])
-    again = ~ids.is_first_distinct()
-    for (row, cells), one, twice in zip(lines, ids.to_list(), again.to_list(), strict=True):
-        if one is None or twice:
-            expected = "a whole number" if one is None else "every id once"
-            report.add(Problem(file, row, "id", expected, repr(cells[0])))
-    return ids
-
-
-def _new_year(year: int) -> float:
-    return float(np.datetime64(f"{year:04d}-01-01", "s").astype(np.int64))
 
 
 def fetch(to: Path) -> Path:

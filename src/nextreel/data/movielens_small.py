@@ -10,50 +10,48 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import polars as pl
 
 from nextreel.data.dataset import Tables
-from nextreel.data.errors import DataError, Problem, Report, Told
-from nextreel.data.movielens import (
-    Lines,
-    as_watches,
-    first_ids,
-    integers,
-    ratings,
-    read_bytes,
-    require,
-    split_lines,
-    users,
-    videos,
-)
+from nextreel.data.errors import Fault, Problem, Told
+from nextreel.data.intake import Intake
+from nextreel.data.movielens import USERS, as_watches, cells, ratings, read_lines, require, videos
 from nextreel.data.schemas import Column, Schema
-from nextreel.data.tables import Raw, read
-from nextreel.data.validation import clean
-from nextreel.data.versions import Source
+from nextreel.data.tables import Raw, pieces
+from nextreel.data.validation import clean, mask
+from nextreel.types import DAY
 
-Reader: TypeAlias = Callable[[Path, Report, list[Source]], Tables | None]
+Reader: TypeAlias = Callable[[Path, Intake], Tables | None]
 
 FILES_100K = ("u.data", "u.item", "u.user", "u.genre")
 FILES_LATEST = ("ratings.csv", "movies.csv")
 _LATEST_TOO = ("tags.csv", "links.csv")  # may be there; not read
 _NO_GENRE = ("unknown", "(no genres listed)")  # how the sets write that nobody said
-_BEFORE_FLAGS = 5  # cells of u.item: id, title, release date, video release date, address
 _DATE = "%d-%b-%Y"
+_BEFORE_FLAGS = ("video_id", "title", "release date", "video release date", "address")  # columns of u.item
 
-_MOVIE = Column("video_id", "id", "the movie", required=True, aliases=("movieId",))
-_USER = Column("user_id", "id", "who", required=True, aliases=("userId",))
-_WHEN = Column("timestamp", "time", "when", required=True)
 RATINGS = Schema(
     "ratings",
-    (_USER, _MOVIE, Column("value", "number", "stars", required=True, low=0.5, high=5, aliases=("rating",)), _WHEN),
+    (
+        Column("user_id", "whole", "who", required=True, aliases=("userId",), coded=True),
+        Column("video_id", "whole", "the movie", required=True, aliases=("movieId",), coded=True),
+        Column("value", "number", "stars", required=True, low=0.5, high=5, aliases=("rating",), coded=True),
+        Column("timestamp", "time", "when", required=True),
+    ),
 )
 MOVIES = Schema(
     "movies",
     (
-        Column("video_id", "id", "the movie", required=True, unique=True, aliases=("movieId",)),
+        Column("video_id", "whole", "the movie", required=True, unique=True, aliases=("movieId",)),
         Column("title", "text", "title and year", required=True),
         Column("genres", "list", "genres", required=True),
+    ),
+)
+GENRES = Schema(
+    "genres",
+    (
+        Column("name", "text", "the genre", required=True, unique=True),
+        Column("number", "whole", "its place among the flags of u.item, from 0", required=True),
     ),
 )
 
@@ -72,110 +70,85 @@ def reader_of(folder: Path) -> Reader | None:
     return tables_latest if csv >= 2 else None
 
 
-def tables_100k(folder: Path, report: Report, sources: list[Source]) -> Tables:
-    """The tables of a folder with `u.data`, `u.item`, `u.user` and `u.genre`; what is wrong goes to the report.
+def tables_100k(folder: Path, intake: Intake) -> Tables | None:
+    """The tables of a folder with `u.data`, `u.item`, `u.user` and `u.genre`; None where anything was refused.
 
     A rating is a watched video with the rating as its value. A video counts as published on its release date, where
     there is none on 1 January of the year in its title. Raises `DataError` when a file is missing.
     """
     require(folder, FILES_100K)
-    data, item, user, genre = (read_bytes(folder / name, sources) for name in FILES_100K)
-    interactions, rows = ratings(data, "u.data", report, "\t")
-    people = users(split_lines(user, "u.user", 5, report, "|"), "u.user", report, gender=2, age=1)
-    genres = _genres(split_lines(genre, "u.genre", 2, report, "|"), report)
-    movies = _movies(split_lines(item, "u.item", _BEFORE_FLAGS + len(genres), report, "|"), genres, report)
-    known = {"user_id": ("u.user", people["user_id"]), "video_id": ("u.item", movies["video_id"])}
-    for column, (file, ids) in known.items():
-        if file not in report.counts:  # else its refused rows would be missed in every rating of them
-            _refuse_strangers(Raw("u.data", interactions, rows), column, ids, file, report)
-    return Tables(interactions=interactions, users=people, videos=movies)
+    names = ("user_id", "age", "gender", "occupation", "zip")
+    people = read_lines(folder / "u.user", intake, USERS, names, "|")
+    genres = _genres(folder / "u.genre", intake)
+    movies = None if genres is None else _movies(folder / "u.item", genres, intake)
+    held = {"users": ("u.user", people), "videos": ("u.item", movies)}
+    rows = ratings(folder / "u.data", intake, held, "\t")
+    if rows is None or people is None or movies is None:
+        return None
+    return Tables(interactions=as_watches(rows), users=people, videos=movies)
 
 
-def _genres(lines: Lines, report: Report) -> list[str]:
-    """The names of the genres in the order of the flags in `u.item`."""
-    places = integers([cells[1] for _, cells in lines])
-    for at, ((row, cells), place) in enumerate(zip(lines, places.to_list(), strict=True)):
-        if place != at:
-            report.add(Problem("u.genre", row, "number", f"{at}, as genres are numbered from 0", repr(cells[1])))
-    return [cells[0].strip() for _, cells in lines]
+def _genres(path: Path, intake: Intake) -> list[str] | None:
+    """The names of the genres in the order of the flags in `u.item`; None where they are not in order.
+
+    Without one of them no flag could be read, so none is ever set aside.
+    """
+    before = intake.report.refused
+    frames = []
+    for raw in cells(path, intake, [column.name for column in GENRES.columns], "|"):
+        frame = clean(raw, GENRES, intake.report)
+        order = frame["number"] != pl.int_range(raw.rows.start, raw.rows.start + frame.height, eager=True)
+        told = Told("the genres numbered from 0 in their order", raw.frame["number"])
+        intake.report.add_rows(raw.file, Fault("number", mask(order), told), raw.rows)
+        for one in raw.broken:
+            intake.report.add(Problem(raw.file, one.row, None, one.expected, one.got))
+        frames.append(frame)
+    return None if intake.report.refused > before else pl.concat(frames)["name"].to_list()
 
 
-def _movies(lines: Lines, genres: list[str], report: Report) -> pl.DataFrame:
-    flags = np.array([cells[_BEFORE_FLAGS:] for _, cells in lines], dtype=object).reshape(len(lines), len(genres))
-    for at in np.flatnonzero(~np.isin(flags, ("0", "1")).all(axis=1)).tolist():
-        told = "|".join(flags[at])[:80]
-        report.add(Problem("u.item", lines[at][0], "genres", "0 or 1 for each genre", repr(told)))
-    named = [[genre for genre, flag in zip(genres, row, strict=True) if flag == "1"] for row in flags.tolist()]
-    table = videos(
-        first_ids(lines, "u.item", report), [cells[1].strip() for _, cells in lines], [_told(one) for one in named]
+def _movies(path: Path, genres: list[str], intake: Intake) -> pl.DataFrame | None:
+    """The videos of the lines of `u.item`, whose columns after the first ones are the genres' flags."""
+    flags = [f"genre {name}" for name in genres]
+    schema = Schema(
+        "movies",
+        (
+            Column("video_id", "whole", "the movie", required=True, unique=True, low=0),
+            Column("title", "text", "title and year"),
+            Column("release date", "text", "day of the release"),
+            *(Column(flag, "flag", "whether it is of the genre", required=True) for flag in flags),
+        ),
+        unread=("video release date", "address"),
     )
-    texts = pl.Series([cells[2].strip() or None for _, cells in lines], dtype=pl.String)
-    dates = texts.str.to_date(_DATE, strict=False)
-    for at in (dates.is_null() & texts.is_not_null()).arg_true().to_list():
-        report.add(Problem("u.item", lines[at][0], "release date", "a date such as 01-Jan-1995", repr(texts[at])))
-    released = dates.cast(pl.Int32).cast(pl.Float64) * 86_400.0  # days to seconds since 1970
-    return table.with_columns(released.alias("released")).select(
-        pl.exclude("released", "published_at"), pl.coalesce("released", "published_at").alias("published_at")
-    )
+    movies = read_lines(path, intake, schema, (*_BEFORE_FLAGS, *flags), "|", [_dated])
+    if movies is None:
+        return None
+    listed = [pl.when(flag).then(pl.lit(name)) for flag, name in zip(flags, genres, strict=True)
+              if name not in _NO_GENRE]  # fmt: skip
+    named = pl.concat_list(listed).list.drop_nulls() if listed else pl.lit([], pl.List(pl.String))
+    released = movies["release date"].str.to_date(_DATE, strict=False).cast(pl.Int32).cast(pl.Float64) * DAY
+    table = videos(movies.select("video_id", "title", genres=named))
+    return table.with_columns(published_at=pl.coalesce(released, "published_at"))
 
 
-def _told(genres: list[str]) -> list[str]:
-    """The genres without the word for none."""
-    return [genre for genre in genres if genre not in _NO_GENRE]
+def _dated(raw: Raw, frame: pl.DataFrame) -> list[Fault]:
+    """The movies whose release date cannot be read."""
+    texts = frame["release date"]
+    bad = texts.str.to_date(_DATE, strict=False).is_null() & texts.is_not_null()
+    return [Fault("release date", mask(bad), Told("a date such as 01-Jan-1995", raw.frame["release date"]))]
 
 
-def tables_latest(folder: Path, report: Report, sources: list[Source]) -> Tables | None:
-    """The tables of a folder with `ratings.csv` and `movies.csv`.
+def tables_latest(folder: Path, intake: Intake) -> Tables | None:
+    """The tables of a folder with `ratings.csv` and `movies.csv`; None where anything was refused.
 
     A rating, 0.5 to 5 stars, is a watched video with the rating as its value. A video counts as published on 1 January
     of the year in its title. `tags.csv` is not read: a catalogue has no times, so a model would know words that people
-    gave a video after a split.
-    None where something is wrong, which goes to the report. Raises `DataError` when a file is missing.
+    gave a video after a split. Raises `DataError` when a file is missing.
     """
     require(folder, FILES_LATEST)
-    rated = _table(folder / "ratings.csv", RATINGS, report, sources)
-    films = _table(folder / "movies.csv", MOVIES, report, sources)
-    if rated is not None and rated.frame.height == 0 and "ratings.csv" not in report.counts:
-        report.add(Problem("ratings.csv", None, None, "at least one rating", "no rows"))
-    if rated is None or films is None:
+    rated, named = ([pieces(folder / name, name, intake.report, intake.sources)] for name in FILES_LATEST)
+    movies = intake.table(MOVIES, named)
+    rows = intake.linked(RATINGS, rated, "ratings.csv", {"videos": ("movies.csv", movies)}, complete=True)
+    if rows is None or movies is None:
         return None
-    if "movies.csv" not in report.counts and "video_id" in rated.frame.columns:
-        _refuse_strangers(rated, "video_id", films.frame["video_id"], "movies.csv", report)
-    if not report.ok:
-        return None
-    genres = [_told(one) for one in films.frame["genres"].to_list()]
-    movies = videos(films.frame["video_id"], films.frame["title"].to_list(), genres)
-    return Tables(interactions=as_watches(rated.frame), videos=movies)
-
-
-def _table(path: Path, schema: Schema, report: Report, sources: list[Source]) -> Raw | None:
-    """The checked columns of a CSV file, its ids as whole numbers; None where it cannot be read as a table."""
-    try:
-        raw = read(path, report, sources)
-    except DataError as error:  # so that the other files are judged too
-        report.merge(error.report)
-        return None
-    frame = clean(raw, schema, report)
-    for name in ("user_id", "video_id"):
-        if name in frame.columns:
-            text = frame[name]
-            whole = text.cast(pl.Int64, strict=False)
-            # written in one way only, as 7 and 007 would become one id after "every id once" was judged
-            same = (whole.cast(pl.String) == text.cast(pl.String)).fill_null(value=False)
-            bad = (~same & text.is_not_null()).to_numpy().astype(np.bool_)
-            report.add_rows(raw.file, _written(raw, name), bad, raw.rows, Told("a whole number such as 7", text))
-            frame = frame.with_columns(whole)
-    return Raw(raw.file, frame, raw.rows)
-
-
-def _written(raw: Raw, column: str) -> str:
-    """How the file names the column of ids."""
-    return {"user_id": "userId", "video_id": "movieId"}[column] if raw.file.endswith(".csv") else column
-
-
-def _refuse_strangers(raw: Raw, column: str, known: pl.Series, file: str, report: Report) -> None:
-    """Counts the rows whose id is not in the file that should hold it."""
-    ids = raw.frame[column]
-    strange = ~ids.is_in(known.drop_nulls().implode()) & ids.is_not_null()
-    bad = strange.fill_null(value=False).to_numpy().astype(np.bool_)
-    report.add_rows(raw.file, _written(raw, column), bad, raw.rows, Told(f"an id of {file}", ids))
+    told = pl.col("genres").list.eval(pl.element().filter(~pl.element().is_in(_NO_GENRE)))
+    return Tables(interactions=as_watches(rows), videos=videos(movies.with_columns(told)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from nextreel.data.ids import coded
 from nextreel.data.schemas import KIND_NAMES, CellType
 from nextreel.types import Kind
 
@@ -21,6 +22,7 @@ _RATINGS = {
     "tv-y7": 7, "pg": 8, "tv-pg": 8, "12": 12, "teen": 13, "pg-13": 13, "tv-14": 14,
     "r": 17, "tv-ma": 17, "mature": 18, "adult": 18, "nc-17": 18, "x": 18,
 }  # fmt: skip
+_REPEATING: tuple[CellType, ...] = ("kind", "flag")  # texts of few kinds
 _FLAGS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True,
           "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}  # fmt: skip
 
@@ -38,13 +40,32 @@ class WrongType(Exception):  # caught one room further, where file and column ar
     """The whole column has a type from which such cells cannot be made; its text names that type."""
 
 
-def parse(raw: pl.Series, cell: CellType) -> Parsed:
-    """The column as cells of the given type. Raises `WrongType` for a column of, say, dates where ids are wanted."""
-    return _PARSERS[cell](raw)
+def parse(raw: pl.Series, cell: CellType, words: pl.Categories | None = None) -> Parsed:
+    """The column as cells of the given type; texts become categoricals of `words`, where given.
+
+    Raises `WrongType` for a column of, say, dates where ids are wanted.
+    """
+    if raw.dtype == pl.String and (words is not None or cell in _REPEATING):
+        raw = raw.cast(pl.Categorical(pl.Categories.random()))
+    if isinstance(raw.dtype, pl.Categorical | pl.Enum):  # each distinct text is read once
+        texts, places = coded(raw)
+        parsed, at = _PARSERS[cell](texts), pl.Series(places)
+        values = parsed.values
+        if words is not None and values.dtype == pl.String:
+            values = values.cast(pl.Categorical(words))
+        return Parsed(
+            pl.concat([values, pl.Series([None], dtype=values.dtype)]).gather(at),
+            pl.concat([parsed.empty, pl.Series([True])]).gather(at),
+            pl.concat([parsed.bad, pl.Series([False])]).gather(at),
+        )
+    parsed = _PARSERS[cell](raw)
+    if words is not None and parsed.values.dtype == pl.String:
+        return Parsed(parsed.values.cast(pl.Categorical(words)), parsed.empty, parsed.bad)
+    return parsed
 
 
 def _is_text(raw: pl.Series) -> bool:
-    return raw.dtype == pl.String or isinstance(raw.dtype, pl.Categorical | pl.Enum)
+    return raw.dtype == pl.String
 
 
 def _text(raw: pl.Series) -> pl.Series:
@@ -116,6 +137,22 @@ def _number(raw: pl.Series) -> Parsed:
     return Parsed(values, empty, values.is_null() & ~empty)
 
 
+def _whole(raw: pl.Series) -> Parsed:
+    """Int64; text must be written the one way, though a data frame's "3.0" is 3 too."""
+    if raw.dtype == pl.Null:
+        return _nulls(raw, pl.Int64)
+    if _is_text(raw):
+        raw = _text(raw)
+        plain = raw.str.strip_suffix(".0")
+        values = plain.cast(pl.Int64, strict=False)
+        return _known(raw, values.set((values.cast(pl.String) != plain).fill_null(value=True), None))
+    if not raw.dtype.is_numeric():
+        raise WrongType(str(raw.dtype))
+    if not raw.dtype.is_integer():
+        return _id(raw.cast(pl.Float64, strict=False))
+    return _known(raw, raw.cast(pl.Int64, strict=False))
+
+
 def _time(raw: pl.Series) -> Parsed:
     """Seconds since 1970-01-01 UTC; times without a zone are taken as UTC."""
     if raw.dtype == pl.Null:
@@ -132,8 +169,9 @@ def _time(raw: pl.Series) -> Parsed:
         raise WrongType(str(raw.dtype))
     text = _text(raw)
     seconds = _epoch(text.cast(pl.Float64, strict=False))
-    if seconds.null_count() > text.null_count():
-        seconds = seconds.zip_with(seconds.is_not_null(), _iso(text))
+    for read in (_plain, _iso):  # the quick way first
+        if seconds.null_count() > text.null_count():
+            seconds = seconds.zip_with(seconds.is_not_null(), read(text))
     return _bounded(text, seconds)
 
 
@@ -150,6 +188,13 @@ def _epoch(numbers: pl.Series) -> pl.Series:
     name = pl.col("x")
     scaled = pl.when(name >= 1e17).then(name / 1e9).when(name >= 1e14).then(name / 1e6).when(name >= 1e11)
     return numbers.to_frame("x").select(scaled.then(name / 1e3).otherwise(name).alias("x"))["x"]
+
+
+def _plain(text: pl.Series) -> pl.Series:
+    """Seconds since 1970 from text such as 2024-01-31T18:00:00Z; null for any other form."""
+    form = pl.when(pl.col("x").str.len_bytes() == len("2024-01-31T18:00:00Z")).then(pl.col("x"))
+    found = text.to_frame("x").select(form.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", strict=False))
+    return found["x"].cast(pl.Int64).cast(pl.Float64) / 1e6
 
 
 def _iso(text: pl.Series) -> pl.Series:
@@ -225,6 +270,7 @@ _PARSERS: dict[CellType, Callable[[pl.Series], Parsed]] = {
     "text": _words,
     "kind": _kind,
     "number": _number,
+    "whole": _whole,
     "time": _time,
     "flag": _flag,
     "list": _list,

@@ -7,9 +7,20 @@ from typing import Literal
 
 from nextreel.types import Kind
 
-CellType = Literal["id", "text", "kind", "number", "time", "flag", "list", "maturity"]
+CellType = Literal["id", "text", "kind", "number", "whole", "time", "flag", "list", "maturity"]
 
 KIND_NAMES = tuple(kind.name.lower() for kind in Kind)
+
+
+_WORDS: dict[CellType, str] = {
+    "id": "an id (integer or text)",
+    "text": "text",
+    "kind": "one of " + ", ".join(KIND_NAMES),
+    "time": "a time between 1970 and 2100 (ISO 8601, or seconds or milliseconds since 1970-01-01 UTC)",
+    "flag": "true or false",
+    "list": "a list (in CSV: values joined by |)",
+    "maturity": "an age from 0 to 21 or a known rating such as PG-13",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,7 @@ class Column:
     high: float | None = None
     unit: str = ""
     aliases: tuple[str, ...] = ()
+    coded: bool = False  # far more rows than distinct texts, which are then kept once, as a categorical
 
     @property
     def expected(self) -> str:
@@ -33,32 +45,22 @@ class Column:
         bounds = _bounds(self.low, self.high)
         unit = f" {self.unit}" if self.unit else ""
         match self.type:
-            case "id":
-                return "an id (integer or text)"
-            case "text":
-                return "text"
-            case "kind":
-                return "one of " + ", ".join(KIND_NAMES)
             case "number":
                 return f"a number{bounds}{unit}"
-            case "time":
-                return "a time between 1970 and 2100 (ISO 8601, or seconds or milliseconds since 1970-01-01 UTC)"
-            case "flag":
-                return "true or false"
-            case "list":
-                return "a list (in CSV: values joined by |)"
-            case "maturity":
-                return "an age from 0 to 21 or a known rating such as PG-13"
+            case "whole":
+                return f"a whole number{bounds}{unit}"
+            case _:
+                return _WORDS[self.type]
 
 
 def _bounds(low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return ""
     if high is None:
-        return f" of at least {low:g}"
+        return f" of at least {low:,.10g}"
     if low is None:
-        return f" of at most {high:g}"
-    return f" from {low:g} to {high:g}"
+        return f" of at most {high:,.10g}"
+    return f" from {low:,.10g} to {high:,.10g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Schema:
 
     name: str
     columns: tuple[Column, ...]
+    unread: tuple[str, ...] = ()  # other columns that such files have
 
     def to_markdown(self) -> str:
         """The table that the documentation shows.
@@ -77,7 +80,8 @@ class Schema:
         lines = ["| column | type | must be there | what | meaning |", "|---|---|---|---|---|"]
         for column in self.columns:
             must = "yes" if column.required else "no"
-            lines.append(f"| `{column.name}` | {column.type} | {must} | {column.expected} | {column.meaning} |")
+            expected = column.expected.replace("|", "\\|")
+            lines.append(f"| `{column.name}` | {column.type} | {must} | {expected} | {column.meaning} |")
         return "\n".join(lines)
 
 
@@ -134,20 +138,20 @@ CHANNELS = Schema(
 INTERACTIONS = Schema(
     "interactions",
     (
-        Column("user_id", "id", "who", required=True, aliases=("userId",)),
-        Column("video_id", "id", "which video", aliases=("item_id", "videoId", "itemId", "movieId")),
-        Column("channel_id", "id", "which channel, for subscribe and block", aliases=("channelId",)),
+        Column("user_id", "id", "who", required=True, aliases=("userId",), coded=True),
+        Column("video_id", "id", "which video", aliases=("item_id", "videoId", "itemId", "movieId"), coded=True),
+        Column("channel_id", "id", "which channel, for subscribe and block", aliases=("channelId",), coded=True),
         Column("kind", "kind", "what was done; watch where there is no such column", filled=True,
                aliases=("event", "event_type")),
         Column("timestamp", "time", "when; without the column the row order is the order", filled=True,
                aliases=("at", "time")),
         Column("value", "number", "a rating, or whatever the source measures", aliases=("rating",)),
         Column("watch_time", "number", "how long it was watched", low=0, unit="seconds", aliases=("watch_seconds",)),
-        Column("event_id", "id", "names the event; not used"),
-        Column("device", "text", "such as phone or tv"),
-        Column("location", "text", "where"),
-        Column("position", "number", "place in the list that was shown, 0 = first", low=0),
-        Column("request_id", "id", "which answer the event follows from"),
+        Column("event_id", "text", "names the event; of rows with the same one only the first is an event"),
+        Column("device", "text", "such as phone or tv", coded=True),
+        Column("location", "text", "where", coded=True),
+        Column("position", "whole", "place in the list that was shown, 0 = first", low=0, high=1_000_000),
+        Column("request_id", "id", "which answer the event follows from", coded=True),
     ),
 )  # fmt: skip
 

@@ -2,113 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from nextreel.data import movielens, movielens_small
 from nextreel.data.dataset import Dataset, Tables, assemble
-from nextreel.data.errors import DataError, Problem, Report
+from nextreel.data.errors import DataError, Fault, Report
+from nextreel.data.intake import Intake, Reading
 from nextreel.data.schemas import SCHEMAS
-from nextreel.data.tables import read
-from nextreel.data.validation import check_targets, clean
-from nextreel.data.versions import Source
+from nextreel.data.tables import SUFFIXES, Raw, pieces, suffix_of
+from nextreel.data.validation import targets
+from nextreel.data.versions import digest_of
 
-_SUFFIXES = (".parquet", ".csv")
 _WANTED = (
-    "a folder with interactions.parquet or interactions.csv (and users, videos, channels where there are any), "
+    "a folder with interactions.parquet, .csv or .csv.gz, or a folder `interactions` of such parts "
+    "(and users, videos, channels where there are any), "
     "a folder with MovieLens' ratings.dat, movies.dat and users.dat (1M), u.data, u.item, u.user and u.genre (100K) or "
-    "ratings.csv and movies.csv (latest-small), or one .csv or .parquet file of interactions"
+    "ratings.csv and movies.csv (latest-small), or one .csv, .csv.gz or .parquet file of interactions"
 )
+_AS_IT_IS = Reading()
 
 
-def load(path: Path) -> Dataset:
+def load(path: Path, reading: Reading = _AS_IT_IS) -> Dataset:
     """The data set in a folder or file: Parquet or CSV tables, MovieLens, or one file of interactions.
 
-    Raises `DataError` that lists what is wrong: file, row, column, what was expected and what came.
+    Raises `DataError` that lists what is wrong: file, row, column, what was expected and what came. With
+    `Reading(on_error="quarantine")` bad rows are written beside the data instead, and the others make the data set.
     """
-    path = Path(path)
-    report = Report()
-    sources: list[Source] = []
-    tables = _tables(path, report, sources)
-    report.raise_if_refused()
+    intake = Intake(Path(path), reading)
+    tables = _settled(Path(path), intake)
+    dataset = assemble(tables, intake.sources, intake.report.warnings)
+    counts = intake.counts()
+    manifest = replace(dataset.manifest, counts={**dataset.manifest.counts, **counts})
+    if intake.report.quarantined:  # the same files read to the end are another data set
+        manifest = replace(manifest, version=digest_of({"from": manifest.version, **intake.report.quarantined}))
+    return replace(dataset, manifest=manifest)
+
+
+def check(path: Path, reading: Reading = _AS_IT_IS) -> Report:
+    """What reading the source finds; never raises for what is in the files."""
+    intake = Intake(Path(path), reading)
+    try:
+        _settled(Path(path), intake)
+    except DataError as error:
+        if error.report is not intake.report:
+            intake.report.merge(error.report)
+    return intake.report
+
+
+def _settled(path: Path, intake: Intake) -> Tables:
+    """The checked tables, once nothing was refused; raises `DataError` otherwise."""
+    try:
+        tables = _tables(path, intake)
+    except DataError as error:
+        intake.report.merge(error.report)
+        tables = None
+    intake.settle()
     if tables is None:
         raise DataError.of(str(path), _WANTED, "nothing of the kind")
-    return assemble(tables, sources, report.warnings)
-
-
-def check(path: Path) -> Report:
-    """What reading the source finds; never raises for what is in the files."""
-    report = Report()
-    try:
-        tables = _tables(Path(path), report, [])
-        if tables is not None and report.ok:
-            assemble(tables, [])
-    except DataError as error:
-        report.merge(error.report)
-    return report
-
-
-def _tables(path: Path, report: Report, sources: list[Source]) -> Tables | None:
-    """The checked tables; None where a file is so wrong that there is nothing to join."""
-    if path.is_dir() and (path / "ratings.dat").is_file():
-        return movielens.tables(path, report, sources)
-    if path.is_dir() and (reader := movielens_small.reader_of(path)) is not None:
-        return reader(path, report, sources)
-    files = _files(path)
-    frames: dict[str, pl.DataFrame] = {}
-    for name, file in files.items():
-        try:
-            raw = read(file, report, sources)
-        except DataError as error:  # so that the other files are judged too
-            report.merge(error.report)
-            continue
-        frames[name] = clean(raw, SCHEMAS[name], report)
-        if name == "interactions":
-            check_targets(frames[name], raw.file, raw.rows, report)
-            if raw.frame.height == 0 and report.ok:
-                report.add(Problem(raw.file, None, None, "at least one interaction", "no rows"))
-    if not report.ok:
-        return None
-    tables = Tables(**frames)
-    _warn_of_strangers(tables, report)
     return tables
 
 
-def _files(path: Path) -> dict[str, Path]:
-    """The file of each table that is there."""
+def _tables(path: Path, intake: Intake) -> Tables | None:
+    """The checked tables; None where a file is so wrong that there is nothing to join."""
+    if path.is_dir() and (path / "ratings.dat").is_file():
+        return movielens.tables(path, intake)
+    if path.is_dir() and (reader := movielens_small.reader_of(path)) is not None:
+        return reader(path, intake)
+    files = _files(path)
+    found = {
+        name: [pieces(part, told, intake.report, intake.sources) for told, part in parts]
+        for name, parts in files.items()
+    }
+    held = {
+        name: (_called(files[name]), intake.table(SCHEMAS[name], of))
+        for name, of in found.items()
+        if name != "interactions"
+    }
+
+    def judge(raw: Raw, frame: pl.DataFrame) -> list[Fault]:
+        return targets(raw, frame, intake.report)
+
+    name = _called(files["interactions"])
+    interactions = intake.linked(SCHEMAS["interactions"], found["interactions"], name, held, [judge])
+    if interactions is None or not intake.report.ok:
+        return None
+    return Tables(interactions, **{table: rows for table, (_, rows) in held.items()})
+
+
+def _called(parts: Sequence[tuple[str, Path]]) -> str:
+    """How a table is called in a report: its file, or the folder of its parts."""
+    return parts[0][0] if len(parts) == 1 else parts[0][0].split("/")[0]
+
+
+def _files(path: Path) -> dict[str, list[tuple[str, Path]]]:
+    """Name and place of each part of each table that is there."""
     if path.is_file():
-        if path.suffix not in _SUFFIXES:
+        if suffix_of(path) is None:
             raise DataError.of(path.name, _WANTED, f"a file that ends in {path.suffix or 'nothing'!r}")
-        return {"interactions": path}
+        return {"interactions": [(path.name, path)]}
     if not path.is_dir():
         raise DataError.of(str(path), _WANTED, "no such file or folder")
-    found: dict[str, Path] = {}
+    found: dict[str, list[tuple[str, Path]]] = {}
     for name in SCHEMAS:
-        there = [path / (name + suffix) for suffix in _SUFFIXES if (path / (name + suffix)).is_file()]
+        there = [one for end in ("", *SUFFIXES) if (one := path / (name + end)).is_dir() or (end and one.is_file())]
         if len(there) > 1:
             raise DataError.of(str(path), f"one file of {name}", " and ".join(one.name for one in there))
         if there:
-            found[name] = there[0]
+            found[name] = _parts(there[0]) if there[0].is_dir() else [(there[0].name, there[0])]
     if "interactions" in found:
         return found
     content = sorted(one.name for one in path.iterdir())
-    single = [one for one in content if Path(one).suffix in _SUFFIXES]
+    single = [one for one in content if suffix_of(Path(one)) is not None]
     if len(single) == 1 and not found:
-        return {"interactions": path / single[0]}
+        return {"interactions": [(single[0], path / single[0])]}
     listed = ", ".join(content[:10]) + (f" and {len(content) - 10:,} more" if len(content) > 10 else "")
     raise DataError.of(str(path), _WANTED, f"a folder with {listed or 'nothing in it'}")
 
 
-def _warn_of_strangers(tables: Tables, report: Report) -> None:
-    """Warns of ids that interactions name and the tables of users or videos do not hold."""
-    for name, table, noun in (
-        ("user_id", tables.users, "users have an empty profile"),
-        ("video_id", tables.videos, "videos join the catalogue without metadata"),
-    ):
-        if table is None or name not in tables.interactions.columns:
-            continue
-        seen = tables.interactions[name].drop_nulls().unique().cast(pl.String)
-        strangers = len(seen) - int(seen.is_in(table[name].cast(pl.String).implode()).sum())
-        if strangers:
-            report.warnings.append(f"{strangers:,} {noun}: interactions name them, the table does not")
+def _parts(folder: Path) -> list[tuple[str, Path]]:
+    """The files of a table in parts, by name; names that begin with _ or . are marks that tools leave, such as
+    _SUCCESS. Raises `DataError` for anything else that lies there, as its rows would be missed.
+    """
+    there = sorted(one for one in folder.iterdir() if not one.name.startswith(("_", ".")))
+    other = [one.name for one in there if suffix_of(one) is None or not one.is_file()]
+    if other or not there:
+        got = ", ".join(other[:10]) if other else "none"
+        raise DataError.of(folder.name, f"parts that end in {', '.join(SUFFIXES)}, and no folders", got)
+    return [(f"{folder.name}/{one.name}", one) for one in there]

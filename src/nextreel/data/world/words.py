@@ -169,3 +169,11 @@ COUNTRIES = {
 }
 DEVICES = ("phone", "desktop", "tv", "tablet")
 DEVICE_SHARES = (0.58, 0.2, 0.15, 0.07)
+COUNTRY_CODES = tuple(code for language in LANGUAGES for code in COUNTRIES[language])
+
+SERIES = ("{} Diaries", "The {} Files", "{} Week by Week", "All about {}", "{} Season", "Adventures in {}")  # {}: topic
+
+CHILDREN = tuple((main, child) for main, words in BANK.items() for child in words.topics)
+"""Main and child category of each child category."""
+MAIN_OF = tuple(list(BANK).index(main) for main, _ in CHILDREN)
+"""The number of the main category of each child category."""
