@@ -6,7 +6,7 @@ Times are seconds since 1970-01-01 UTC as floats. A *row* is the dense index of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -103,23 +103,28 @@ class Events:
     def take(self, which: slice | NDArray[Any]) -> Events:
         """The chosen events in the given order; the codes of users, devices and locations stay the same."""
         return Events(
-            *(getattr(self, name) if name in _NOT_COLUMNS else getattr(self, name)[which] for name in _FIELDS)
+            self.user_ids,
+            self.user[which],
+            self.video[which],
+            self.at[which],
+            self.kind[which],
+            self.value[which],
+            self.watch_seconds[which],
+            self.channel[which],
+            self.device[which],
+            self.location[which],
+            self.position[which],
+            self.request[which],
+            self.devices,
+            self.locations,
         )
 
 
 def joined(parts: Sequence[Events]) -> Events:
     """All events of the parts, which have the same people, devices and locations, in the order of the parts."""
-    first = parts[0]
-    return Events(
-        *(
-            getattr(first, name) if name in _NOT_COLUMNS else np.concatenate([getattr(part, name) for part in parts])
-            for name in _FIELDS
-        )
-    )
-
-
-_NOT_COLUMNS = {"user_ids", "devices", "locations"}
-_FIELDS = tuple(one.name for one in fields(Events))
+    names = [one.name for one in fields(Events) if one.name not in ("user_ids", "devices", "locations")]
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **columns)
 
 
 @dataclass(frozen=True, slots=True)

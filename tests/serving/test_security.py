@@ -36,7 +36,7 @@ def test_any_of_the_keys_opens(guarded: TestClient, key: str) -> None:
     "key", ["", "first-key-of-twent", "first-key-of-twenty ,", KEYS, "FIRST-KEY-OF-TWENTY", "é" * 20]
 )
 def test_nothing_else_opens_and_no_key_is_repeated(guarded: TestClient, key: str) -> None:
-    answer = guarded.get("/trending", headers={"X-API-Key": key.encode("latin-1")})
+    answer = guarded.get("/trending", headers={b"X-API-Key": key.encode("latin-1")})
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["www-authenticate"] == "ApiKey"

@@ -305,7 +305,8 @@ def quality_score(moment: Moment) -> FloatArray:
     n = np.maximum(good + moment.counters.rejections[moment.rows], 1.0)
     share = good / n
     spread = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    return np.maximum((share + _Z**2 / (2 * n) - spread) / (1 + _Z**2 / n), 0.0).astype(np.float32)
+    low = (share + _Z**2 / (2 * n) - spread) / (1 + _Z**2 / n)
+    return np.asarray(np.maximum(low, 0.0), np.float32)
 
 
 def rejection_ratio(moment: Moment) -> FloatArray | float:
