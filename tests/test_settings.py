@@ -9,7 +9,16 @@ import pytest
 
 from nextreel.settings import Settings, SettingsError, get_settings, validate_settings
 
-NAMES = ("ENVIRONMENT", "LOG_LEVEL", "LOG_FORMAT", "NEXTREEL_HOME", "API_KEYS", "SERVING_THREADS")
+NAMES = (
+    "ENVIRONMENT",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "NEXTREEL_HOME",
+    "API_KEYS",
+    "SERVING_THREADS",
+    "FEATURE_LOG",
+    "FEATURE_LOG_SHARE",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +39,13 @@ def test_an_empty_environment_is_valid() -> None:
 
 
 def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
-    values = ("PROD", "debug", "JSON", "/srv/home", " first-key-of-twenty , second-key-of-twenty,", "8")
+    values = ("PROD", "debug", "JSON", "/srv/home", " first-key-of-twenty , second-key-of-twenty,", "8", "/srv/f", "1")
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
     assert (settings.environment, settings.log_level, settings.log_format) == ("prod", "DEBUG", "json")
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
+    assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
     assert [key.get_secret_value() for key in settings.api_keys] == ["first-key-of-twenty", "second-key-of-twenty"]
 
 
@@ -68,3 +78,8 @@ def test_no_key_is_ever_shown(environment: pytest.MonkeyPatch) -> None:
     assert raised.value.__context__ is None
     environment.setenv("API_KEYS", "long-enough-to-be-a-key")
     assert "long-enough" not in repr(get_settings())
+
+
+def test_an_empty_feature_log_is_none(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("FEATURE_LOG", " ")
+    assert get_settings().feature_log is None

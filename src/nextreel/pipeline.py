@@ -69,6 +69,10 @@ class Source:
 Value = Callable[[FloatArray], FloatArray]  # (n, objectives) -> (n,): the declared formula that joins objectives
 
 
+# Told of the candidates that were ranked, what the ranker read of them and its scores (n, objectives)
+Witness = Callable[[Moment, Matrix, FloatArray], None]
+
+
 def first_objective(objectives: FloatArray) -> FloatArray:
     """The first objective as it is."""
     return objectives[:, 0]
@@ -92,10 +96,11 @@ class Recommender:
     value: Value = field(default=first_objective)
     codes: Codes = field(default_factory=dict)  # of what is text in profiles and requests
 
-    def recommend(self, request: Request) -> Slate:
+    def recommend(self, request: Request, witness: Witness | None = None) -> Slate:
         """The slate for one request: min(k, eligible videos) videos without repeats.
 
-        Raises `NextreelError` for k below 1. A source or ranker that fails is noted in the trace and done without.
+        Raises `NextreelError` for k below 1. A source or ranker that fails is noted in the trace and done without. The
+        witness, which may not raise, is called when candidates were ranked.
         """
         if request.k < 1:
             raise NextreelError(f"Expected k of at least 1, got {request.k}.")
@@ -112,11 +117,14 @@ class Recommender:
         objectives = np.empty((len(moment), 0), np.float32)
         if level == "full" and self.ranker is not None and len(moment):
             try:
-                objectives, value = self._rank(moment, trace)
+                matrix, objectives, value = self._rank(moment, trace)
             except Exception as error:
                 log.exception("ranking failed", extra={"request_id": request.request_id})
                 trace.failures["ranker"] = repr(error)
                 value, level = _merged(moment), "unranked"
+            else:
+                if witness is not None:
+                    witness(moment, matrix, objectives)
         else:
             value = _merged(moment)
         return self._slate(moment, objectives, value, trace, level)
@@ -148,7 +156,7 @@ class Recommender:
             return moment
         return moment.take(np.sort(np.argpartition(-_merged(moment), width)[:width]))
 
-    def _rank(self, moment: Moment, trace: Trace) -> tuple[FloatArray, FloatArray]:
+    def _rank(self, moment: Moment, trace: Trace) -> tuple[Matrix, FloatArray, FloatArray]:
         ranker = self.ranker
         if ranker is None:
             raise NextreelError("Expected a ranker, got a release without one.")
@@ -162,7 +170,7 @@ class Recommender:
                     f"Expected {len(moment)} finite scores from the ranker, got {value.size} with "
                     f"{value.size - np.count_nonzero(np.isfinite(value))} NaN or infinite."
                 )
-        return objectives, value
+        return matrix, objectives, value
 
     def _candidates(self, request: Request, user: UserState, trace: Trace) -> Moment:
         """Eligible candidates with scores and ranks; widened until k are eligible or nothing is left to propose."""

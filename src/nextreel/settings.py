@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     nextreel_home: Path = Path("var")  # registry and state
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()  # separated by commas; any of them opens every route
     serving_threads: int = Field(default=4, ge=1, le=256)  # requests computed at once in one process
+    feature_log: Path | None = None  # folder that keeps what the ranker read; none: nothing is kept
+    feature_log_share: float = Field(default=0.1, gt=0, le=1)  # of the requests
 
     @field_validator("environment", "log_format", mode="before")
     @classmethod
@@ -42,6 +44,11 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("feature_log", mode="before")
+    @classmethod
+    def _folder(cls, value: Any) -> Any:
+        return (value.strip() or None) if isinstance(value, str) else value  # FEATURE_LOG= is not the working folder
 
     @field_validator("api_keys", mode="before")
     @classmethod

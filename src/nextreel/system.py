@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -16,11 +17,24 @@ import numpy as np
 from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config, Models, build, load_ranker
 from nextreel.backends import ClosableEventLog, open_log
-from nextreel.features import names
+from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
+from nextreel.features import fingerprint, names
 from nextreel.pipeline import Recommender, Source
 from nextreel.registry import Registry
 from nextreel.store import LiveStore
-from nextreel.types import Catalogue, Event, IdArray, NextreelError, Request, Slate, UserId, VideoId
+from nextreel.types import (
+    Catalogue,
+    Event,
+    FloatArray,
+    IdArray,
+    Matrix,
+    Moment,
+    NextreelError,
+    Request,
+    Slate,
+    UserId,
+    VideoId,
+)
 
 FOLLOW_EVERY = 0.1  # seconds between looks at the log for what other processes wrote
 _INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
@@ -39,6 +53,7 @@ class System:
         models: Models,
         metrics: dict[str, Any],
         clock: Callable[[], float],
+        feature_log: FeatureLog | None = None,
     ) -> None:
         self.recommender = recommender
         self.store = store
@@ -49,6 +64,7 @@ class System:
         self.now = clock
         self._models = models
         self._log = log
+        self._feature_log = feature_log
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
 
@@ -60,7 +76,19 @@ class System:
     def recommend(self, request: Request) -> Slate:
         """The slate for the request, from the state of now."""
         self._follow()
-        return self.recommender.recommend(request)
+        feature_log = self._feature_log
+        if feature_log is None or not feature_log.takes(request):
+            return self.recommender.recommend(request)
+        before = self.store.counted
+
+        def witness(moment: Moment, matrix: Matrix, scores: FloatArray) -> None:
+            # counters that moved while they were read belong to no one offset: such a row is told apart
+            still = before is not None and before == self.store.counted
+            video_ids = moment.catalogue.video_ids[moment.rows]
+            counted = before if still and before is not None else MOVED
+            feature_log.add(Seen(request, moment.user, counted, video_ids, matrix.values, scores))
+
+        return self.recommender.recommend(request, witness)
 
     def trending(self, request: Request) -> list[tuple[VideoId, float]]:
         """At most k eligible videos that everybody watches now, best first, and their share of all plays."""
@@ -133,26 +161,77 @@ class System:
         return [(name, *_checked(check)) for name, check in checks]
 
     def close(self) -> None:
-        """Lets go of the state and the log."""
+        """Lets go of the state and the logs."""
+        if self._feature_log is not None:
+            self._feature_log.close()
         self.store.close()
         self._log.close()
 
 
-def open_system(home: Path, release: str | None = None, *, clock: Literal["wall", "end"] = "wall") -> System:
+def open_system(
+    home: Path,
+    release: str | None = None,
+    *,
+    clock: Literal["wall", "end"] = "wall",
+    feature_log: Path | None = None,
+    feature_log_share: float = 1.0,
+) -> System:
     """The system of the release in production, or of the given one. Verifies every checksum first.
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
+    With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     """
+    release = release or production(home)
+    recommender, store, log, models = _load(home, release)
+    store.follow()  # the newest event may be in the log
+    offset = store.newest_at + 1.0 - time.time()
+    now = time.time if clock == "wall" else lambda: time.time() + offset
+    kept = None if feature_log is None else FeatureLog(feature_log, heading(recommender), feature_log_share)
     registry = Registry(home)
-    release = release or registry.production()
+    metrics = registry.show(release).get("metrics", {})
+    return System(recommender, store, log, registry, models, metrics, now, kept)
+
+
+@contextmanager
+def replayed(home: Path, release: str) -> Iterator[tuple[Recommender, LiveStore]]:
+    """The release's Recommender and its store as training left it, which follows the log as far as it is told.
+
+    What the store follows is in memory alone: a server that runs beside it notices nothing.
+    """
+    recommender, store, log, _ = _load(home, release, "memory://")
+    try:
+        yield recommender, store
+    finally:
+        store.close()
+        log.close()
+
+
+def production(home: Path) -> str:
+    """The id of the release in production. Raises `NextreelError` when there is none."""
+    release = Registry(home).production()
     if release is None:
         raise NextreelError(f"No release in production in {home}. Hint: nextreel train --data DIR --home {home}")
-    folder = registry.open(release)
+    return release
+
+
+def heading(recommender: Recommender) -> Heading:
+    """What this process writes at the top of its feature logs. Raises `NextreelError` for a release without ranker."""
+    if recommender.ranker is None:
+        raise NextreelError(f"Expected a release with a ranker to log features of, got {recommender.release} without.")
+    columns = names(recommender.features, [source.retriever.name for source in recommender.sources])
+    objectives = tuple(recommender.ranker.objectives)
+    return Heading(recommender.release, columns, objectives, fingerprint(columns), writer_id())
+
+
+def _load(
+    home: Path, release: str, overlay: str | None = None
+) -> tuple[Recommender, LiveStore, ClosableEventLog, Models]:
+    folder = Registry(home).open(release)
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
     log = open_log(f"sqlite://{home / 'log.db'}")
-    store = LiveStore(state_folder(home, release), catalogue, config.relevance, log)
+    store = LiveStore(state_folder(home, release), catalogue, config.relevance, log, overlay)
     models = Models.load(folder)
     ranker = load_ranker(folder)
     recommender = build(
@@ -167,10 +246,7 @@ def open_system(home: Path, release: str | None = None, *, clock: Literal["wall"
     )
     if ranker is not None:  # a release of another version is refused here, not answered without its ranker
         ranker.check(names(recommender.features, [source.retriever.name for source in recommender.sources]))
-    store.follow()  # the newest event may be in the log
-    offset = store.newest_at + 1.0 - time.time()
-    now = time.time if clock == "wall" else lambda: time.time() + offset
-    return System(recommender, store, log, registry, models, registry.show(release).get("metrics", {}), now)
+    return recommender, store, log, models
 
 
 def state_folder(home: Path, release: str) -> Path:

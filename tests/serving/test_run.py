@@ -85,10 +85,10 @@ def test_several_workers_share_a_folder_of_metrics(
 def test_the_app_opens_the_system_of_the_environment(
     environment: pytest.MonkeyPatch, assembled: Callable[[Any], None], system: FakeSystem
 ) -> None:
-    opened: list[tuple[Path, str]] = []
+    opened: list[tuple[Path, dict[str, Any]]] = []
 
-    def open_system(home: Path, *, clock: str) -> FakeSystem:
-        opened.append((home, clock))
+    def open_system(home: Path, **options: Any) -> FakeSystem:
+        opened.append((home, options))
         return system
 
     assembled(open_system)
@@ -96,14 +96,34 @@ def test_the_app_opens_the_system_of_the_environment(
     environment.setenv("NEXTREEL_CLOCK", "wall")
     with TestClient(run.app_from_environment()) as client:
         assert client.get("/ping").status_code == 200
-    assert opened == [(Path("/srv/home"), "wall")]
+    assert opened == [(Path("/srv/home"), {"clock": "wall", "feature_log": None, "feature_log_share": 0.1})]
     assert system.closed
+
+
+def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
+    started: list[dict[str, Any]],
+    environment: pytest.MonkeyPatch,
+    assembled: Callable[[Any], None],
+    system: FakeSystem,
+) -> None:
+    opened: list[dict[str, Any]] = []
+
+    def open_system(home: Path, **options: Any) -> FakeSystem:
+        opened.append(options)
+        return system
+
+    assembled(open_system)
+    environment.setenv("FEATURE_LOG", "/srv/of-the-settings")
+    run.serve(Path("var"), feature_log=Path("/srv/features"), feature_log_share=0.5)
+    assert started[0]["environ"]["FEATURE_LOG"] == "/srv/features"
+    run.app_from_environment()
+    assert opened == [{"clock": "wall", "feature_log": Path("/srv/features"), "feature_log_share": 0.5}]
 
 
 def test_a_worker_that_cannot_start_is_not_started_again(
     environment: pytest.MonkeyPatch, assembled: Callable[[Any], None], tmp_path: Path
 ) -> None:
-    def nothing_there(home: Path, *, clock: str) -> FakeSystem:
+    def nothing_there(home: Path, **_: Any) -> FakeSystem:
         raise NextreelError("No release in production.")
 
     assembled(nothing_there)

@@ -49,8 +49,8 @@ class Home:
         self.log: ClosableEventLog = open_log(url or f"sqlite://{folder / 'log.db'}")
         self.opened: list[LiveStore] = []
 
-    def open(self) -> LiveStore:
-        self.opened.append(LiveStore(self.state, self.catalogue, RULES, self.log))
+    def open(self, overlay: str | None = None) -> LiveStore:
+        self.opened.append(LiveStore(self.state, self.catalogue, RULES, self.log, overlay))
         return self.opened[-1]
 
     def replayed(self, events: Sequence[Event]) -> MemoryStore:
@@ -213,17 +213,17 @@ def test_a_failed_state_write_is_made_up_for_at_the_next_follow(
     store = home.open()
     events = [event("ann", 1, "d"), event("new", 2, "a"), event("ann", 3, "e")]
     home.log.append(events)
-    write = store._states.put_many
+    write = store._live.put_many
 
     def full_disk(items: Sequence[tuple[str, bytes, int | None]]) -> None:
         if items[0][0].endswith("new"):  # ann's state is written by then
             raise OSError("no space left on device")
         write(items)
 
-    monkeypatch.setattr(store._states, "put_many", full_disk)
+    monkeypatch.setattr(store._live, "put_many", full_disk)
     with pytest.raises(OSError, match="no space"):
         store.follow()
-    monkeypatch.setattr(store._states, "put_many", write)
+    monkeypatch.setattr(store._live, "put_many", write)
     assert store.follow() == 3
     agree(store, home.replayed(events))
 
@@ -234,7 +234,7 @@ def test_a_state_that_another_process_wrote_first_is_not_written_over(
     slow, quick = home.open(), home.open()
     events = [event("ann", 1, "d"), event("ann", 2, "e")]
     home.log.append(events)
-    write, conflicts = slow._states.put_many, []
+    write, conflicts = slow._live.put_many, []
 
     def too_late(items: Sequence[tuple[str, bytes, int | None]]) -> None:
         quick.follow()
@@ -244,7 +244,7 @@ def test_a_state_that_another_process_wrote_first_is_not_written_over(
             conflicts.append(error)
             raise
 
-    monkeypatch.setattr(slow._states, "put_many", too_late)
+    monkeypatch.setattr(slow._live, "put_many", too_late)
     slow.follow()
     assert len(conflicts) == 1
     agree(slow, home.replayed(events))
@@ -317,3 +317,81 @@ def test_a_folder_without_a_snapshot_is_told_with_what_makes_one(home: Home, tmp
 def test_a_snapshot_is_never_written_over(home: Home) -> None:
     with pytest.raises(FileExistsError):
         write_snapshot(home.replay, home.state)
+
+
+def test_a_snapshot_does_not_change_whatever_happens(home: Home) -> None:
+    before = {path.name: path.read_bytes() for path in home.state.iterdir()}
+    store = home.open()
+    home.log.append([event("ann", 1, "d"), event("new", 2, "a"), event("cat", 3, "b")])
+    store.follow()
+    store.close()
+    after = {path.name: path.read_bytes() for path in home.state.iterdir() if path.name in before}
+    assert after == before
+    assert all(path.stat().st_mode & 0o222 == 0 for path in home.state.iterdir() if path.name in before)
+
+
+@settings(max_examples=12, deadline=None)
+@given(events=streams(), stops=st.lists(st.integers(0, 20)))
+def test_any_past_moment_can_be_had_again(
+    catalogue: Catalogue, columns: Columns, agree: Callable[..., None], events: list[Event], stops: list[int]
+) -> None:
+    with TemporaryDirectory() as folder:
+        home = Home(Path(folder), catalogue, columns, "memory://")
+        home.log.append(events)
+        home.open().follow()  # a server that knows everything
+        past = home.open("memory://")
+        for stop in sorted(stops):
+            past.follow(until=stop)
+            agree(past, home.replayed(events[:stop]))
+        home.close()
+
+
+def test_a_replay_writes_nothing_and_sees_nothing_of_what_others_wrote(home: Home, agree: Callable[..., None]) -> None:
+    home.log.append([event("ann", 1, "d"), event("ann", 2, "e")])
+    home.open().follow()
+    files = {path.name: path.stat().st_size for path in home.state.iterdir()}
+    past = home.open("memory://")
+    agree(past, home.replay)
+    assert (past.follow(until=1), past.counted) == (1, 1)
+    agree(past, home.replayed([event("ann", 1, "d")]))
+    assert {path.name: path.stat().st_size for path in home.state.iterdir()} == files
+
+
+@pytest.mark.parametrize("batch", [1, 2, 1000])
+def test_a_state_ahead_of_the_counters_can_be_had_again(
+    home: Home, known: Callable[..., Known], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(live, "_BATCH", batch)
+    events = [event("ann", 1, "d"), event(7, 2, "a"), event("ann", 3, "e"), event("ann", 4, "b", Kind.LIKE)]
+    home.log.append([*PAST, *events])
+    past = home.open("memory://")
+    past.follow(until=4)
+    for offset, many in [(4, 1), (5, 2), (6, 3), (7, 4), (99, 4)]:
+        state = past.user_at("ann", offset)
+        assert known(state) == known(home.replayed(events[:many]).user("ann"))
+    assert past.user_at("ann", 6).offset == 6
+    assert known(past.user("ann")) == known(home.replayed(events[:1]).user("ann"))
+    assert (past.counted, past.user_at(None, 99).known) == (4, False)
+
+
+def test_counters_belong_to_no_offset_while_they_change(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = home.open()
+    during: list[int | None] = []
+    add = store.counters.add
+
+    def watched(*given: Any) -> None:
+        during.append(store.counted)
+        add(*given)
+
+    monkeypatch.setattr(store.counters, "add", watched)
+    home.log.append([event("ann", 1, "d")])
+    assert store.counted == 0
+    store.follow()
+    assert (during, store.counted) == ([None], 1)
+
+
+def test_an_event_before_the_end_of_the_snapshot_moves_the_offset_and_no_state(home: Home) -> None:
+    store = home.open()
+    home.log.append(PAST)
+    store.follow()
+    assert (store.counted, store.user("ann").offset, store.user_at("ann", 3).version) == (3, 0, 2)

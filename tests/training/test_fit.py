@@ -249,6 +249,7 @@ def plainly_eligible(fitted: Fitted, request: Request) -> set[int]:
         of_video = {name for name, has in zip(catalogue.category_names, catalogue.categories[row], strict=True) if has}
         if (
             row not in watched
+            and int(catalogue.channel[row]) not in user.blocked
             and catalogue.available[row]
             and catalogue.maturity[row] <= limit
             and video_id not in request.exclude

@@ -27,7 +27,7 @@ def demo(
     users: Annotated[int, typer.Option(min=1, help="People in the synthetic world.")] = 1_000,
     videos: Annotated[int, typer.Option(min=1, help="Videos in the synthetic world.")] = 800,
     interactions: Annotated[int, typer.Option(min=1, help="Interactions in the synthetic world.")] = 60_000,
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic world.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic world.")] = 0,
     host: Host = "127.0.0.1",
     port: Port = 8_000,
     config: ConfigFile = None,

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from nextreel.cli.options import HOME, Home
+from nextreel.cli.progress import bars
 from nextreel.cli.show import out
+
+if TYPE_CHECKING:
+    from nextreel.parity import Column, Parity
+
+DIFFERENT = 1  # exit code when served and recomputed numbers differ
 
 app = typer.Typer(help="Show what the ranker reads.", no_args_is_help=True)
 
@@ -37,3 +46,71 @@ def list_features(
             one.name + ("*" if feature in features.TIMED else ""), one.of, one.meaning, one.unit, ", ".join(one.reads)
         )
     out.print(table)
+
+
+@app.command()
+def verify(
+    log: Annotated[
+        Path, typer.Option("--log", help="Feature log: the folder given to --feature-log, or a file of it.")
+    ],
+    release: Annotated[
+        str | None, typer.Option("--release", help="The release that served; the one in production if left out.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Replay only the first so many requests.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here, too.")] = None,
+    home: Home = HOME,
+) -> None:
+    """Replay logged requests and compare the rows that the ranker read with rows computed now.
+
+    Exit code 1 when a number differs. Whole numbers must be equal, others may differ by one part in a million.
+    """
+    from nextreel import parity
+    from nextreel.system import production
+
+    with bars() as progress:
+        found = parity.verify(home, release or production(home), log, limit, progress)
+    out.print(_comparison(found))
+    for line in _summary(found):
+        out.print(line, markup=False, soft_wrap=True)
+    if json_file:
+        json_file.write_text(json.dumps(found.to_json(), indent=2) + "\n", encoding="utf-8")
+    if found.rate > 0:
+        raise typer.Exit(DIFFERENT)
+
+
+def _comparison(found: Parity) -> Table:
+    """A line for each column, those that differ first and in red."""
+    table = Table(title=f"Served against recomputed rows of release {found.release}", title_justify="left")
+    table.add_column("column")
+    for name in ("compared", "mismatches", "rate", "bit-exact", "largest difference"):
+        table.add_column(name, justify="right")
+
+    def rate(column: Column) -> float:
+        return -column.rate
+
+    for column in sorted(found.columns, key=rate):
+        table.add_row(
+            column.name,
+            f"{column.compared:,}",
+            f"{column.mismatches:,}",
+            f"{column.rate:.6f}",
+            f"{column.exact / max(column.compared, 1):.4%}",
+            f"{column.largest:.3g}",
+            style="red" if column.mismatches else None,
+        )
+    return table
+
+
+def _summary(found: Parity) -> list[str]:
+    lines = [
+        f"Mismatch rate {found.rate:.6f} over {found.requests:,} requests with {found.rows:,} rows; "
+        f"{found.exact:.4%} of the numbers are equal to the last bit."
+    ]
+    if found.moved:
+        lines.append(f"{found.moved:,} more requests read counters while an event moved them: they are not compared.")
+    if found.dropped:
+        lines.append(f"{found.dropped:,} requests were not logged: the writer could not keep up, or not write.")
+    lines += [
+        f"{path}: the last {lost:,} bytes are no whole answer and are left out." for path, lost in found.lost.items()
+    ]
+    return lines

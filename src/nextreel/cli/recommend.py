@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nextreel.cli import show
-from nextreel.cli.options import HOME, At, Home, moment, opened
+from nextreel.cli.options import HOME, At, FeatureLog, Home, moment, opened
 from nextreel.types import Request
 
 
@@ -17,15 +17,16 @@ def recommend(
     k: Annotated[int, typer.Option("-k", min=1, help="How many videos.")] = 10,
     at: At = "end",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    feature_log: FeatureLog = None,
     home: Home = HOME,
 ) -> None:
     """Recommend videos to one person, each with its source and the reason."""
     from nextreel.serving import batch
 
     when = moment(at)
-    with opened(home) as system:
+    with opened(home, feature_log=feature_log) as system:
         user_id = system.resolve_user(user)
-        answer = system.recommender.recommend(Request(user_id, batch.moment(system, user_id, when), k))
+        answer = system.recommend(Request(user_id, batch.moment(system, user_id, when), k))
         if as_json:
             typer.echo(json.dumps(show.slate_json(system, answer), indent=2))
         else:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nextreel.cli.options import HOME, Home
+from nextreel.cli.options import HOME, FeatureLog, Home
 
 Host = Annotated[str, typer.Option(help="Address to listen on; others than loopback need API keys.")]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")]
@@ -20,12 +20,17 @@ def serve(
         Literal["wall", "end"],
         typer.Option(help="`wall`: it is now. `end`: time goes on from the last event known, for data of years ago."),
     ] = "wall",
+    feature_log: FeatureLog = None,
+    feature_log_share: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Part of the requests that the feature log keeps; 0.1.")
+    ] = None,
     home: Home = HOME,
 ) -> None:
     """Serve recommendations over HTTP; /docs describes the endpoints.
 
-    Feedback posted to /feedback is on disk before it is answered, and counts in the next list.
+    Feedback posted to /feedback is on disk before it is answered, and counts in the next list. What is not given here
+    is as the environment says: FEATURE_LOG, FEATURE_LOG_SHARE, API_KEYS and so on.
     """
     from nextreel.serving import run
 
-    run.serve(home, host, port, workers, clock)
+    run.serve(home, host, port, workers, clock, feature_log, feature_log_share)

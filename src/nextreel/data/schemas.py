@@ -122,6 +122,8 @@ VIDEOS = Schema(
         Column("comment_count", "number", "total of the export; not used", low=0),
         Column("is_available", "flag", "whether it may be shown; true where empty"),
         Column("maturity_rating", "maturity", "least suitable age; 0 where empty", aliases=("maturity",)),
+        Column("series", "id", "the series it is an episode of; not used yet"),
+        Column("episode", "whole", "number within the series; not used yet", low=0),
         Column("thumbnail_url", "text", "picture; not used"),
     ),
 )

@@ -18,6 +18,7 @@ from nextreel.telemetry import configure_logging, get_logger
 from nextreel.types import NextreelError, Request
 
 HOME, CLOCK = "NEXTREEL_HOME", "NEXTREEL_CLOCK"
+FEATURE_LOG, FEATURE_LOG_SHARE = "FEATURE_LOG", "FEATURE_LOG_SHARE"  # as the settings read them
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which workers leave their metrics, and why they could not start
 FAILURE = "failure.txt"
 STARTUP_FAILURE = 3  # uvicorn's exit status of a worker that is not to be started again
@@ -33,13 +34,24 @@ class WorkerFailed(NextreelError):
     """A worker process could not start, for the reason in the message."""
 
 
-def serve(home: Path, host: str = "127.0.0.1", port: int = 8000, workers: int = 1, clock: str = "wall") -> None:
+def serve(
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    clock: str = "wall",
+    feature_log: Path | None = None,
+    feature_log_share: float | None = None,
+) -> None:
     """Serves the release in production until told to stop.
 
-    `clock` is `wall`, or `end` for time that goes on from the last event of the data. Without API keys only a
-    loopback host is accepted, `UnsafeHost` otherwise. Several workers are separate, spawned processes; `WorkerFailed`
-    when they cannot start.
+    `clock` is `wall`, or `end` for time that goes on from the last event of the data. A feature log given here goes
+    before the one of the settings. Without API keys only a loopback host is accepted, `UnsafeHost` otherwise. Several
+    workers are separate, spawned processes; `WorkerFailed` when they cannot start.
     """
+    for name, given in ((FEATURE_LOG, feature_log), (FEATURE_LOG_SHARE, feature_log_share)):
+        if given is not None:  # by the environment, from which workers of their own read their settings
+            os.environ[name] = str(given)
     settings = get_settings()
     require_safe_host(host, settings)
     configure_logging(settings.log_level, settings.log_format)
@@ -84,7 +96,12 @@ def app_from_environment() -> FastAPI:
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     try:
-        system = open_system(Path(os.environ[HOME]), clock="end" if os.environ[CLOCK] == "end" else "wall")
+        system = open_system(
+            Path(os.environ[HOME]),
+            clock="end" if os.environ[CLOCK] == "end" else "wall",
+            feature_log=settings.feature_log,
+            feature_log_share=settings.feature_log_share,
+        )
     except NextreelError as error:
         if multiprocessing.parent_process() is None:
             raise

@@ -1,8 +1,10 @@
 """The store that serves: states in a key-value backend, counters in memory, both moved on by the event log.
 
-State is the snapshot that training left plus the log's events after the snapshot's last one. Each state remembers
-the log offset of its newest event, so any number of processes may follow the same log: whoever comes first applies
-an event to the state, the others see that it is there.
+State is the snapshot that training left plus the log's events after the snapshot's last one. The snapshot never
+changes: a state that an event has moved on lies in an overlay, which is asked first. Each state remembers the log
+offset of its newest event, so any number of processes may follow the same log: whoever comes first applies an event
+to the state, the others see that it is there. Any past moment can be had again, from the snapshot and the log up to
+there.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ _ABOUT_CHANNEL = (Kind.SUBSCRIBE, Kind.BLOCK)
 _CACHED = 4096  # decoded states kept in memory
 _BATCH = 1000  # log events read at once
 _COUNTERS, _USERS, _ABOUT, _PEOPLE = "counters.npz", "users.db", "state.json", "people.json"
+_LIVE = "live.db"  # the overlay: states of those who did something since the snapshot
 
 
 def write_snapshot(store: MemoryStore, folder: Path) -> None:
@@ -52,12 +55,20 @@ def write_snapshot(store: MemoryStore, folder: Path) -> None:
         backend.close()
     (folder / _PEOPLE).write_text(json.dumps(list(store.states)), encoding="utf-8")
     (folder / _ABOUT).write_text(json.dumps({"newest_at": store.counters.newest_at}), encoding="utf-8")
+    for name in (_COUNTERS, _USERS, _PEOPLE, _ABOUT):
+        (folder / name).chmod(0o444)
 
 
 class LiveStore:
-    """Read by requests and moved on by `follow`; safe between threads and between processes."""
+    """Read by requests and moved on by `follow`; safe between threads and between processes.
 
-    def __init__(self, folder: Path, catalogue: Catalogue, rules: Relevance, log: ClosableEventLog) -> None:
+    `overlay` is the URL of the key-value store of live states; by default it lies beside the snapshot and is shared
+    by all processes. A replay gives `memory://`: what it follows is its own, and nothing is written.
+    """
+
+    def __init__(
+        self, folder: Path, catalogue: Catalogue, rules: Relevance, log: ClosableEventLog, overlay: str | None = None
+    ) -> None:
         if not (folder / _ABOUT).is_file():
             raise NextreelError(f"Expected a state snapshot in {folder}, found none. Hint: nextreel train makes one.")
         self.catalogue = catalogue
@@ -67,9 +78,11 @@ class LiveStore:
         self.newest_at: float = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["newest_at"]
         self._since = self.newest_at  # log events up to here are in the snapshot
         self._people: dict[UserId, None] = dict.fromkeys(json.loads((folder / _PEOPLE).read_text(encoding="utf-8")))
-        self._states: ClosableKeyValue = open_key_value(f"sqlite://{folder / _USERS}")
+        self._snapshot: ClosableKeyValue = open_key_value(f"sqlite://{folder / _USERS}")
+        self._live: ClosableKeyValue = open_key_value(overlay or f"sqlite://{folder / _LIVE}")
         self._log = log
         self._offset = 0
+        self.counted: int | None = 0  # log offset up to which the counters count; None while they are changing
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -86,45 +99,71 @@ class LiveStore:
         """The person's state now; an empty one for a person never heard of. Not to be changed by the caller."""
         return UserState(None) if user_id is None else self._read(user_id)[1]
 
+    def user_at(self, user_id: UserId | None, offset: int) -> UserState:
+        """The person's state after the log's events up to the offset, for one not before what is followed."""
+        state = self.user(user_id)
+        if user_id is None:
+            return state
+        after = self._offset
+        while after < offset and (batch := self._read_log(after, offset)):
+            mine = [one for one in batch if one[1].user_id == user_id and one[1].at > self._since]
+            if mine:
+                events, graded, offsets = self._judged(mine)
+                state = _moved_on(state, events, graded, offsets)
+            after = batch[-1][0]
+        return state
+
     def _read(self, user_id: UserId) -> tuple[int, UserState]:
-        """Backend version (0 without one) and state."""
-        found = self._states.get_many([key_of(user_id)])[0]
-        if found is None:
-            return 0, UserState(user_id)
-        body, version = found
+        """Version in the overlay (0 for one that is in the snapshot alone, or nowhere) and state."""
+        key = key_of(user_id)
+        found = self._live.get_many([key])[0]
+        version = 0 if found is None else found[1]
         with self._cache_lock:
             cached = self._cache.get(user_id)
             if cached is not None and cached[0] == version:
                 self._cache.move_to_end(user_id)
                 return cached
-        state = decode(user_id, body)
+        if found is None:
+            found = self._snapshot.get_many([key])[0]
+            if found is None:
+                return 0, UserState(user_id)
+        state = decode(user_id, found[0])
         with self._cache_lock:
             self._cache[user_id] = (version, state)
             while len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
         return version, state
 
-    def follow(self) -> int:
-        """How many events of the log were new to this process; all of them are applied when it returns."""
+    def follow(self, until: int | None = None) -> int:
+        """How many events of the log, up to the offset if one is given, were new to this process; all are applied."""
         count = 0
         with self._following:
-            while batch := self._log.read(self._offset, _BATCH):
+            while batch := self._read_log(self._offset, until):
                 fresh = [(offset, event) for offset, event in batch if event.at > self._since]
                 if fresh:
                     self._apply(fresh)
-                self._offset = batch[-1][0]
+                self._offset = self.counted = batch[-1][0]
                 count += len(fresh)
         return count
 
-    def _apply(self, batch: Sequence[tuple[int, Event]]) -> None:
+    def _read_log(self, after: int, until: int | None) -> list[tuple[int, Event]]:
+        """The next events after the one offset and not after the other; none when there are no more."""
+        batch = self._log.read(after, _BATCH)
+        return batch if until is None else [one for one in batch if one[0] <= until]
+
+    def _judged(self, batch: Sequence[tuple[int, Event]]) -> tuple[Events, FloatArray, NDArray[np.int64]]:
+        """Logged events as columns, their relevance and their offsets."""
         events = _columns([event for _, event in batch], self.catalogue, self._channel_of)
-        graded = relevance_of(events, self.catalogue, self.rules)
-        offsets = np.array([offset for offset, _ in batch])
+        return events, relevance_of(events, self.catalogue, self.rules), np.array([offset for offset, _ in batch])
+
+    def _apply(self, batch: Sequence[tuple[int, Event]]) -> None:
+        events, graded, offsets = self._judged(batch)
         for code, user_id in enumerate(events.user_ids.tolist()):
             self._people.setdefault(user_id)
             which = np.flatnonzero(events.user == code)
             self._advance(user_id, events.take(which), graded[which], offsets[which])
         # Last: counters cannot tell whether they know an event, so they count once nothing can fail any more.
+        self.counted = None
         self.counters.add(events, graded)
         self.newest_at = max(self.newest_at, float(events.at.max()))
 
@@ -132,21 +171,30 @@ class LiveStore:
         """Writes the person's next state; starts again when another process was quicker."""
         while True:
             version, stale = self._read(user_id)
-            new = offsets > stale.offset
-            if not new.any():
+            state = _moved_on(stale, events, graded, offsets)
+            if state is stale:
                 return
-            state = decode(user_id, encode(stale))  # a copy: readers keep the state that they were given
-            advance(state, events.take(new), graded[new])
-            state.offset = int(offsets[-1])
             try:
-                self._states.put_many([(key_of(user_id), encode(state), version)])
+                self._live.put_many([(key_of(user_id), encode(state), version)])
             except Conflict:
                 continue
             return
 
     def close(self) -> None:
-        """Lets go of the backend; the log belongs to whoever opened it."""
-        self._states.close()
+        """Lets go of the backends; the log belongs to whoever opened it."""
+        self._snapshot.close()
+        self._live.close()
+
+
+def _moved_on(state: UserState, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> UserState:
+    """A copy of the state with those of the person's own events that it does not know; itself without any."""
+    new = offsets > state.offset
+    if state.user_id is None or not new.any():
+        return state
+    moved = decode(state.user_id, encode(state))  # readers keep the state that they were given
+    advance(moved, events.take(new), graded[new])
+    moved.offset = int(offsets[-1])
+    return moved
 
 
 def _columns(events: Sequence[Event], catalogue: Catalogue, channel_of: Mapping[VideoId, int]) -> Events:
