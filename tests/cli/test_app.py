@@ -21,6 +21,7 @@ from nextreel.types import DAY, Events, NextreelError, Request, Slate, Trace, Us
 
 COMMANDS = {
     "demo": [],
+    "process": [],
     "train": [],
     "evaluate": [],
     "recommend": [],
@@ -29,7 +30,7 @@ COMMANDS = {
     "serve": [],
     "data": ["synth", "check", "fetch", "import", "versions", "diff", "bots"],
     "releases": ["list", "show", "promote", "rollback"],
-    "features": ["list", "verify"],
+    "features": ["list", "verify", "history"],
 }
 WHOLE = [[name, sub] if sub else [name] for name, subs in COMMANDS.items() for sub in (*subs, "")]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from nextreel.evaluation.protocols import CUTS, measure
 from nextreel.evaluation.results import Comparison, Results, Row
 from nextreel.metrics import Truth
 from nextreel.types import Events, FloatArray, Kind, RowArray
+
+if TYPE_CHECKING:
+    from nextreel.data import Dataset
 
 USERS, VIDEOS = 2, 125
 FIVE = 1 + 1 / math.log2(3) + 1 / 2 + 1 / math.log2(5) + 1 / math.log2(6)  # gains of five right places
@@ -220,9 +224,14 @@ def test_a_metric_that_one_model_lacks_is_a_dash_there() -> None:
 
 @pytest.mark.parametrize(("options", "shown"), [([], False), (["--full"], True)])
 def test_the_command_prints_every_metric_when_asked(
-    results: Results, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], shown: bool
+    results: Results,
+    tiny_dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: list[str],
+    shown: bool,
 ) -> None:
-    monkeypatch.setattr(data, "load", lambda folder: None)
+    monkeypatch.setattr(data, "load", lambda *_: tiny_dataset)
     monkeypatch.setattr(evaluation, "frozen", lambda *_: results)
     answer = CliRunner().invoke(door.app, ["evaluate", "--data", str(tmp_path), *options])
     assert answer.exit_code == 0, answer.output

@@ -12,8 +12,11 @@ from rich.table import Table
 from nextreel.cli.options import HOME, Home
 from nextreel.cli.progress import bars
 from nextreel.cli.show import out
+from nextreel.types import NextreelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nextreel.parity import Column, Parity
 
 DIFFERENT = 1  # exit code when served and recomputed numbers differ
@@ -29,23 +32,45 @@ def _group() -> None:
 @app.command("list")
 def list_features(
     markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown page instead of a table.")] = False,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Show how much the ranker of its release relies on each.")
+    ] = None,
+    release: Annotated[str | None, typer.Option("--release", help="That release; the one in production.")] = None,
 ) -> None:
-    """List every feature: what it describes, its meaning and unit, and what it reads."""
+    """List every feature: what it describes, its meaning and unit, what it reads, and where it is used.
+
+    Every one is a column of `nextreel process` and `nextreel features history`; a release uses those that its data
+    tell apart. With --home the table says which these are, and how much of the ranker's decision each makes.
+    """
     from nextreel import features
     from nextreel.features.describe import describe, page
 
     if markdown:
         typer.echo(page(features.choose(timed=True), features.TIMED), nl=False)
         return
+    used = None if home is None else _importance(home, release)
     table = Table(title=f"{len(features.choose(timed=True))} features; * needs timestamps", show_lines=False)
-    for name in ("feature", "of", "what it is", "unit", "reads"):
+    for name in ("feature", "of", "what it is", "unit", "reads", *(["in the ranker"] if used else [])):
         table.add_column(name, overflow="fold")
     for feature in features.choose(timed=True):
         one = describe(feature)
-        table.add_row(
-            one.name + ("*" if feature in features.TIMED else ""), one.of, one.meaning, one.unit, ", ".join(one.reads)
-        )
+        name = one.name + ("*" if feature in features.TIMED else "")
+        weight = [] if used is None else [f"{used[one.name]:.2f} %" if one.name in used else "not used"]
+        table.add_row(name, one.of, one.meaning, one.unit, ", ".join(one.reads), *weight)
     out.print(table)
+
+
+def _importance(home: Path, release: str | None) -> Mapping[str, float]:
+    """How much of the change of the ranker's score each column makes, in percent, in a release that has a ranker."""
+    from nextreel.assembly import load_ranker
+    from nextreel.registry import Registry
+    from nextreel.system import production
+
+    release = release or production(home)
+    ranker = load_ranker(Registry(home).open(release))
+    if ranker is None:
+        raise NextreelError(f"Expected a release with a ranker, got {release} without.")
+    return ranker.importance
 
 
 @app.command()

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from nextreel.cli import show
+from nextreel.cli import show, tables
 from nextreel.cli.options import Data
 from nextreel.cli.progress import bars
-from nextreel.types import NextreelError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def history(
     data: Data,
     rows: Annotated[Path, typer.Option("--rows", help="Parquet or CSV file of user_id, video_id and event_timestamp.")],
-    out_file: Annotated[Path, typer.Option("--out", help="Parquet file to write: the rows and their features.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Parquet or CSV file to write: the rows and their features.")],
     features: Annotated[
         list[str] | None, typer.Option("--feature", help="Such as `video:plays`; again for more; all without it.")
     ] = None,
@@ -29,25 +25,14 @@ def history(
     Computed by the code that serves, over a replay of the data: the future cannot be in them. Names are those of
     `nextreel features list` behind `user:`, `video:` or `user_video:`.
     """
-    import pyarrow.parquet as pq
-
     from nextreel.data import load
-    from nextreel.store.historical import HistoricalStore
+    from nextreel.store.historical import ENTITIES, HistoricalStore
 
-    asked = _read(rows)
+    dataset = load(data)
+    ids = {"user_id": dataset.events.user_ids, "video_id": dataset.catalogue.video_ids}
+    asked = tables.read(rows, ENTITIES, tuple(name for name, known in ids.items() if known.dtype == object))
     with bars() as progress:
-        found = HistoricalStore(load(data)).get_historical_features(asked, features, progress=progress)
-    pq.write_table(found.to_arrow(), out_file)
-    added = found.to_arrow().num_columns - asked.num_columns
+        found = HistoricalStore(dataset).get_historical_features(asked, features, progress=progress).to_arrow()
+    tables.write(found, out_file)
+    added = found.num_columns - asked.num_columns
     show.out.print(f"Wrote {asked.num_rows:,} rows with {added} features to {out_file}", soft_wrap=True)
-
-
-def _read(file: Path) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
-    import pyarrow.parquet as pq
-
-    try:
-        return pa_csv.read_csv(file) if file.suffix == ".csv" else pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise NextreelError(f"Expected a Parquet or CSV file of rows, got {file}: {error}.") from error
