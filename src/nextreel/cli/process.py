@@ -59,6 +59,8 @@ def process(
 
     if synthetic == (data_dir is not None):
         raise NextreelError("Expected either --data-dir DIR or --synthetic. Hint: nextreel process --help")
+    if synthetic and (home is not None or release is not None):
+        raise NextreelError("Expected --home and --release with --data-dir alone: a new world has no release.")
     params = load_params(config, negative_ratio=negative_ratio, seed=seed)
     chosen = _release(home, release)
     with bars() as progress:
@@ -66,7 +68,7 @@ def process(
             out_dir, params, engine.value, workers, progress, cache=out_dir.parent / ".nextreel-embeddings"
         )
         if synthetic:
-            done = pipeline.run_synthetic(users, videos, interactions, params.seed)
+            done = pipeline.run_synthetic(users, videos, interactions, params.seed, overwrite=overwrite)
         else:
             done = pipeline.run(_load(data_dir), home, chosen, overwrite=overwrite)
     _show(done)

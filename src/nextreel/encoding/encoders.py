@@ -93,7 +93,8 @@ class Encoders:
         days = (events.at[positive] - catalogue.published_at[rows]) / DAY
         known_tags = catalogue.tags if len(catalogue.tags) else [()] * len(catalogue)
         chosen = np.flatnonzero(there).tolist()
-        titles = text.choose(TITLE, params.title, [catalogue.titles[row] for row in chosen], params.title_dim)
+        said = _titles(catalogue)
+        titles = text.choose(TITLE, params.title, [said[row] for row in chosen], params.title_dim)
         learned = tags.fit(
             TAG, [known_tags[row] for row in chosen], catalogue.category[there], params.tags, progress=progress
         )
@@ -125,9 +126,9 @@ class Encoders:
     ) -> Encoders:
         """The same encoders with the vectors of another catalogue's titles and tags."""
         if cache is None:
-            title_vectors = self.titles.encode(catalogue.titles)
+            title_vectors = self.titles.encode(_titles(catalogue))
         else:
-            title_vectors = cache.encode(self.titles, catalogue.titles, progress).vectors
+            title_vectors = cache.encode(self.titles, _titles(catalogue), progress).vectors
         known_tags = catalogue.tags if len(catalogue.tags) else [()] * len(catalogue)
         return replace(self, title_vectors=title_vectors, tag_vectors=self.tags.encode(known_tags))
 
@@ -177,6 +178,12 @@ class Encoders:
             _vectors(folder, TAG, (about["videos"], learned.dim)),
             float(about["reference_at"]),
         )
+
+
+def _titles(catalogue: Catalogue) -> list[str]:
+    """Each video's title; nothing where the source has none and the id stands in for it, as it means nothing."""
+    pairs = zip(catalogue.titles, catalogue.video_ids.tolist(), strict=True)
+    return ["" if title == str(video_id) else title for title, video_id in pairs]
 
 
 def _vectors(folder: Path, name: str, shape: tuple[int, int]) -> FloatArray:

@@ -14,9 +14,12 @@ _LONG = 500  # events that count as the person's taste
 
 def _liked(moment: Moment, last: int) -> RowArray:
     """Rows of the positives among the person's last events."""
-    history = moment.user.history
-    rows, liked = history.rows[-last:], history.weights[-last:] > 0
-    return rows if liked.all() else rows[liked]
+    known = moment.shared.get(last)
+    if known is None:
+        history = moment.user.history
+        rows, liked = history.rows[-last:], history.weights[-last:] > 0
+        known = moment.shared[last] = rows if liked.all() else rows[liked]
+    return known
 
 
 def _affinity(moment: Moment, last: int) -> FloatArray | float:

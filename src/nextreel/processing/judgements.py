@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SOURCES = ("liked", "rejected", "shown", "retrieved", "random")  # where a row comes from
 _BATCH = 100_000  # rows made at once: some 30 MB
-_BLOCK = 4_096  # visits whose random negatives are drawn at once
+_BLOCK = 16_384  # visits, for each negative and four more, whose random negatives are drawn at once
 _KEYS = ("user_id", "video_id", "at", "visit", "label", "source")
 
 
@@ -39,11 +39,12 @@ def schema(shared: Shared) -> pa.Schema:
 def judgement_rows(
     shared: Shared, own: Own, recommender_of: Callable[[MemoryStore], Recommender] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of every visit that liked something, in the order of the visits' times.
+    """The rows of every visit that liked, rejected or left something, in the order of the visits' times.
 
     Everything that was liked or rejected is a row. Up to `negative_ratio` negatives stand beside each liked video:
-    impressions not taken first; the rest are half what the recommender retrieves (where there is one) and half drawn
-    among the videos that were there and that the person never touches. Features are computed by the code that
+    impressions not taken first (as many as for one liked video where a visit liked none); the rest are half what the
+    recommender retrieves (where there is one) and half drawn among the videos that were there, neither of which the
+    person touches at any time. Features are computed by the code that
     serves, from the person's state just before the visit and the counters of the last full step before it.
     """
     replay = _Replay(shared, own, recommender_of)
@@ -54,16 +55,18 @@ def judgement_rows(
     steps = np.floor(visits.at / shared.params.counters_every) * shared.params.counters_every
     before = np.searchsorted(shared.events.at, steps)
     batch = _Batch(shared)
-    for begin in range(0, len(order), _BLOCK):
-        block = order[begin : begin + _BLOCK]
+    size = max(1, _BLOCK // (shared.params.negative_ratio + 4))
+    for begin in range(0, len(order), size):
+        block = order[begin : begin + size]
         need = np.diff(liked.start)[block] * shared.params.negative_ratio
         random = drawn.of(block, need)
         for place, visit in enumerate(block.tolist()):
-            good = liked.of(visit)
-            if len(good):
+            good, bad = liked.of(visit), rejected.of(visit)
+            shown = unseen.of(visit)[: max(int(need[place]), shared.params.negative_ratio)]
+            if len(good) or len(bad) or len(shown):
                 moment = replay.moment(visit, int(before[visit]))
-                others = replay.negatives(moment, visit, unseen, random.of(place), int(need[place]))
-                parts = (good, rejected.of(visit), *others)
+                others = replay.negatives(moment, visit, random.of(place), int(need[place]) - len(shown))
+                parts = (good, bad, shown, *others)
                 grades = liked.grade[liked.start[visit] : liked.start[visit + 1]]
                 batch.add(own, visit, replay.matrix(moment, np.concatenate(parts)), parts, grades)
             replay.move_on(visit)
@@ -91,6 +94,8 @@ class _Replay:
         self.location = [*shared.events.locations, None]
         self.start = own.visits.start.tolist()
         self.user, self.at = own.visits.user.tolist(), own.visits.at.tolist()
+        first = np.searchsorted(own.events.user, people)
+        self.touched = dict(zip(people.tolist(), np.split(own.events.video, first[1:]), strict=True))
 
     def moment(self, visit: int, before: int) -> Moment:
         """What is known as the visit begins, with no candidates yet: counters hold the first `before` events."""
@@ -116,21 +121,16 @@ class _Replay:
         """(features, rows) values."""
         return compute(self.features, self._moment(moment.request, moment.user, rows)).values.T
 
-    def negatives(
-        self, moment: Moment, visit: int, unseen: Pairs, random: RowArray, need: int
-    ) -> tuple[RowArray, RowArray, RowArray]:
-        """At most `need` rows: shown and left, retrieved and left, drawn at random."""
-        shown = unseen.of(visit)[:need]
-        rest = need - len(shown)
+    def negatives(self, moment: Moment, visit: int, random: RowArray, need: int) -> tuple[RowArray, RowArray]:
+        """At most `need` rows that the person never touches: half retrieved (where that is asked for), half random."""
         retrieved: RowArray = np.empty(0, np.int32)
-        if self.recommender is not None and rest > 1:
+        if self.recommender is not None and need > 1:
             proposed = self.recommender.gather(moment.request).rows
-            touched = self.own.events.video[self.start[visit] : self.start[visit + 1]]
-            proposed = proposed[~np.isin(proposed, touched)]
+            proposed = proposed[~np.isin(proposed, self.touched[self.user[visit]])]
             lot = mixed(self.own.visits.number[visit] * len(self.shared.catalogue) + proposed, self.shared.params.seed)
-            retrieved = proposed[np.argsort(lot, kind="stable")[: rest // 2]]
+            retrieved = proposed[np.argsort(lot, kind="stable")[: need // 2]]
             random = random[~np.isin(random, retrieved)]
-        return shown, retrieved, random[: rest - len(retrieved)]
+        return retrieved, random[: max(need - len(retrieved), 0)]
 
     def move_on(self, visit: int) -> None:
         """Applies the visit's events to the person's state."""
@@ -181,9 +181,10 @@ class _Drawn:
 
     def _every(self, visit: np.intp, eligible: np.int64) -> RowArray:
         """All rows that may be drawn for the visit, in any order."""
-        rows = self.rows[:eligible]
         start = np.int64(self.own.visits.user[visit]) * self.videos
-        rows = rows[~np.isin(start + rows, self.touched)]
+        own = slice(*np.searchsorted(self.touched, [start, start + self.videos]))
+        rows = self.rows[:eligible]
+        rows = rows[~np.isin(rows, self.touched[own] - start)]
         lot = mixed(self.own.visits.number[visit : visit + 1] * self.videos + rows, self.shared.params.seed + 1)
         return rows[np.argsort(lot, kind="stable")]
 

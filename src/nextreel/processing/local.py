@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -64,14 +65,27 @@ class _Worker:
             self.written.value += rows
 
 
-_worker: dict[str, _Worker] = {}  # of this process; filled when it starts
+_given: dict[str, Any] = {}  # to this process when it starts
+_worker: dict[str, _Worker] = {}  # of this process; opened by its first part, whose future tells what went wrong
 
 
 def _start(job: Job, written: Any) -> None:
-    _worker["here"] = _Worker(job, written)
+    _given.update(job=job, written=written)
+    _worker.clear()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the run that started it is killed: it would write on, beside the run that goes on."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _write(part: int) -> dict[str, Any]:
+    if not _worker:
+        _worker["here"] = _Worker(**_given)
     return _worker["here"].write(part)
 
 
@@ -104,4 +118,6 @@ def run(job: Job, parts: Sequence[int], workers: int, progress: Progress) -> dic
                 f"Expected {len(parts)} parts, got {len(found)}: a process died, perhaps out of memory. "
                 "Hint: run the same command again to go on, with fewer --workers or smaller shard_events."
             ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
     return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pyarrow.parquet as pq
 
 from nextreel.pipeline import Recommender
 from nextreel.processing import judgements, pairs
+from nextreel.processing.params import ProcessingError
 from nextreel.processing.people import Own
 from nextreel.processing.shared import Shared
 from nextreel.processing.visits import SPLITS
@@ -22,6 +26,15 @@ from nextreel.store.memory import MemoryStore
 RecommenderOf = Callable[[MemoryStore], Recommender]
 TWO_TOWER, RANKER = "two_tower", "ranker"
 TABLES = (TWO_TOWER, RANKER)
+# Values of features seldom repeat: looking for those that do takes as long as all the rest of the writing.
+_STYLE: dict[str, Any] = {
+    TWO_TOWER: {"compression": "zstd", "compression_level": 1},
+    RANKER: {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": ["user_id", "video_id", "source", "visit", "at"],
+    },
+}
 
 
 def rows_of(
@@ -52,14 +65,14 @@ def write_part(
     """
     counts: dict[str, Any] = {}
     for table in TABLES:
-        files = {split: out / table / f"{split}.parquet" / f"part-{part:05}.parquet" for split in SPLITS}
+        files = {split: _file(out, table, split, part) for split in SPLITS}
         columns = schema_of(table, shared)
         kept = columns.remove(len(columns) - 1)
         rows, sources = dict.fromkeys(SPLITS, 0), Counter[str]()
         writers = {}
         for split, file in files.items():
             file.parent.mkdir(parents=True, exist_ok=True)
-            writers[split] = pq.ParquetWriter(_half(file), kept, compression="zstd", compression_level=1)
+            writers[split] = pq.ParquetWriter(_half(file), kept, **_STYLE[table])
         try:
             for batch in rows_of(table, shared, own, recommender_of):
                 for number, split in enumerate(SPLITS):
@@ -80,25 +93,63 @@ def write_part(
     return counts
 
 
+def _file(out: Path, table: str, split: str, part: int) -> Path:
+    return out / table / f"{split}.parquet" / f"part-{part:05}.parquet"
+
+
 def _half(file: Path) -> Path:
     return file.with_name(f".{file.name}.half")
 
 
-def marker(work: Path, part: int) -> Path:
-    """The file that says that a part is written, and what it holds."""
-    return work / f"done-{part:05}.json"
-
-
-def done_parts(work: Path) -> dict[int, dict[str, Any]]:
-    """What each part that is written holds."""
-    return {
-        int(file.stem.removeprefix("done-")): json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(work.glob("done-*.json"))
-    }
+def write_whole(file: Path, text: str) -> None:
+    """Writes the text; the file is there whole or as it was before."""
+    half = _half(file)
+    half.write_text(text, encoding="utf-8")
+    half.replace(file)
 
 
 def mark(work: Path, part: int, counts: dict[str, Any]) -> None:
-    """Remembers that a part is written."""
-    half = _half(marker(work, part))
-    half.write_text(json.dumps(counts), encoding="utf-8")
-    half.replace(marker(work, part))
+    """Remembers that a part is written, and what it holds."""
+    write_whole(work / f"done-{part:05}.json", json.dumps(counts))
+
+
+def done_parts(work: Path, out: Path) -> dict[int, dict[str, Any]]:
+    """What each part that is written holds."""
+    marks = {int(file.stem.removeprefix("done-")): file for file in sorted(work.glob("done-*.json"))}
+    return {
+        part: json.loads(file.read_text(encoding="utf-8"))
+        for part, file in marks.items()
+        if all(_file(out, table, split, part).is_file() for table in TABLES for split in SPLITS)
+    }
+
+
+def keep_only(parts: Collection[int], work: Path, out: Path) -> None:
+    """Removes the rows of all but these parts, such as those that the other engine left, and the marks of them."""
+    kept = {_file(out, table, split, part) for table in TABLES for split in SPLITS for part in parts}
+    for table in TABLES:
+        for path in (out / table).glob("*/*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path not in kept:
+                path.unlink()
+    for file in work.glob("done-*.json"):
+        if int(file.stem.removeprefix("done-")) not in parts:
+            file.unlink()
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Holds the folder, which is made, for this run; the system lets go of it when the process dies.
+
+    Raises `ProcessingError` while another run holds it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ProcessingError(
+                f"Expected a folder for this run alone, got {out}, where another run is writing. "
+                "Hint: wait for it, or name another --out."
+            ) from error
+        yield

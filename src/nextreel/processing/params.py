@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from nextreel.encoding.encoders import EncoderParams
 from nextreel.params import Params
@@ -22,6 +22,8 @@ class ProcessingError(NextreelError):
 class ProcessingParams(Params):
     """How interactions become rows to train on; every default is what the project recommends."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     relevance: Relevance = Relevance()
     encoders: EncoderParams = EncoderParams()
     train: float = Field(default=0.8, gt=0, lt=1)  # oldest part of the events
@@ -29,7 +31,7 @@ class ProcessingParams(Params):
     negative_ratio: int = Field(default=3, ge=0)  # negatives for each positive of the ranker's rows
     history: int = Field(default=50, ge=1)  # liked videos before a pair that stand in its row
     visit_minutes: float = Field(default=30.0, gt=0)  # a longer silence ends a visit
-    visit_events: int = Field(default=20, ge=1)  # a longer visit is cut in pieces
+    visit_events: int = Field(default=30, ge=1)  # a longer visit is cut in pieces
     taken_within_hours: float = Field(default=24.0, gt=0)  # an impression that is played so soon was taken
     counters_every: float = Field(default=3600.0, gt=0)  # seconds; rows see the counters of the last full step
     parts: int = Field(default=4, ge=1)  # files of each table at least: what is done again after an interruption

@@ -17,13 +17,17 @@ import pyarrow.parquet as pq
 import nextreel
 from nextreel.data.dataset import Dataset
 from nextreel.data.splits import part_of
+from nextreel.encoding import sentence
 from nextreel.encoding.cache import EmbeddingCache
+from nextreel.encoding.encoders import ABOUT_FILE as ABOUT_ENCODERS
 from nextreel.processing import local
 from nextreel.processing.local import Job
-from nextreel.processing.output import TABLES, done_parts
+from nextreel.processing.output import TABLES, alone, done_parts, keep_only, write_whole
 from nextreel.processing.params import ProcessingError, ProcessingParams
 from nextreel.processing.people import tables
+from nextreel.processing.retrieved import folder_of
 from nextreel.processing.shared import share
+from nextreel.processing.specs import FILE as SPECS
 from nextreel.processing.specs import FeatureSpec, read_specs, specs_of, write_specs
 from nextreel.processing.visits import SPLITS
 from nextreel.progress import Progress, silent
@@ -66,30 +70,49 @@ class ProcessingPipeline:
     cache: Path | None = None  # folder that keeps embedded titles from run to run
 
     def run_synthetic(
-        self, users: int = 1_000, videos: int = 500, interactions: int = 10_000, seed: int = 42
+        self,
+        users: int = 1_000,
+        videos: int = 500,
+        interactions: int = 10_000,
+        seed: int = 42,
+        *,
+        overwrite: bool = False,
     ) -> Processed:
-        """What was made of a synthetic world of this size."""
+        """What was made of a synthetic world of this size; errors are those of `run`."""
         from nextreel.data import World  # noqa: PLC0415  the world's words are needed here only
 
-        return self.run(World.make(users, videos, interactions, seed).dataset())
+        return self.run(World.make(users, videos, interactions, seed).dataset(), overwrite=overwrite)
 
     def run(
         self, dataset: Dataset, home: Path | None = None, release: str | None = None, *, overwrite: bool = False
     ) -> Processed:
         """What was made of the data set; with a release, half of the negatives that impressions leave are retrieved.
 
-        Raises `ProcessingError` when the folder holds rows of other data or parameters, unless `overwrite`.
+        Raises `ProcessingError` when the folder holds rows of other data or parameters, unless `overwrite`, while
+        another run writes there, for data without events, and for a release of other videos.
         """
-        key = self._key(dataset, release)
+        if not len(dataset.events):
+            raise ProcessingError("Expected events to make rows of, got none. Hint: nextreel data check DIR")
+        if (home is None) != (release is None):
+            raise ProcessingError(
+                f"Expected a release and the folder that holds it, got {home} and {release}. "
+                "Hint: give --home DIR and --release ID, or neither."
+            )
+        if home is not None and release is not None:
+            folder_of(home, release, dataset.catalogue)
+        with alone(self.out):
+            return self._run(dataset, Job(self.out / WORK, self.out, home, release), overwrite)
+
+    def _run(self, dataset: Dataset, job: Job, overwrite: bool) -> Processed:
+        key = self._key(dataset, job.release)
         if overwrite:
             self._clear()
         known = self._finished(key)
         if known is not None:
+            shutil.rmtree(job.work, ignore_errors=True)  # of a run that was stopped in its last moment
             return known
-        work = self.out / WORK
         seconds: dict[str, float] = {}
         started = perf_counter()
-        job = Job(work, self.out, home, release)
         self._prepare(dataset, job, key)
         seconds["prepare"] = perf_counter() - started
         started = perf_counter()
@@ -109,6 +132,7 @@ class ProcessingPipeline:
         decides = {
             "data": dataset.manifest.version,
             "params": self.params.model_dump(mode="json"),
+            "sentences": self.params.encoders.title == "auto" and sentence.installed(),
             "release": release,
             "nextreel": nextreel.__version__,
         }
@@ -117,13 +141,14 @@ class ProcessingPipeline:
     def _clear(self) -> None:
         for name in (WORK, *TABLES, "vocabularies", "normalizers", "buckets", "embeddings"):
             shutil.rmtree(self.out / name, ignore_errors=True)
-        (self.out / MANIFEST).unlink(missing_ok=True)
+        for name in (MANIFEST, SPECS, ABOUT_ENCODERS):
+            (self.out / name).unlink(missing_ok=True)
 
     def _finished(self, key: str) -> Processed | None:
         """What is there already; None where there is work to do, begun or not."""
         manifest, begun = self.out / MANIFEST, self.out / WORK / KEY
-        about = next((json.loads(one.read_text(encoding="utf-8")) for one in (manifest, begun) if one.is_file()), None)
-        if about is None:
+        there = next((one for one in (manifest, begun) if one.is_file()), None)
+        if there is None:
             strange = [name for name in TABLES if (self.out / name).exists()]
             if strange:
                 raise ProcessingError(
@@ -131,6 +156,7 @@ class ProcessingPipeline:
                     "Hint: name another --out, or pass --overwrite."
                 )
             return None
+        about = _read(there)
         if about["key"] != key:
             raise ProcessingError(
                 f"Expected rows of these data and parameters in {self.out}, got those of others. "
@@ -159,15 +185,17 @@ class ProcessingPipeline:
                 pq.write_table(table, job.events(part), compression="zstd", compression_level=1)
                 advance(table.num_rows)
         write_specs(specs_of(shared), self.out)
-        (job.work / KEY).write_text(json.dumps({"key": key}), encoding="utf-8")  # last: all of the above is there
+        write_whole(job.work / KEY, json.dumps({"key": key}))  # last: all of the above is there
 
     def _write(self, job: Job) -> dict[int, dict[str, Any]]:
         parts = range(len(list(job.events(0).parent.glob("part-*.parquet"))))
         if self.engine == "spark":
             from nextreel.processing import spark  # noqa: PLC0415  needs the spark extra and Java
 
+            keep_only((), job.work, job.out)
             return spark.run(job, self.progress)
-        done = done_parts(job.work)
+        done = done_parts(job.work, job.out)
+        keep_only(done, job.work, job.out)
         left = [part for part in parts if part not in done]
         workers = self.workers or os.cpu_count() or 1
         return done | (local.run(job, left, workers, self.progress) if left else {})
@@ -188,9 +216,22 @@ class ProcessingPipeline:
             "rows": rows,
             "sources": sources,
         }
-        (self.out / MANIFEST).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_whole(self.out / MANIFEST, json.dumps(about, indent=2, sort_keys=True) + "\n")
         shutil.rmtree(self.out / WORK)
         return Processed(self.out, rows, sources, dataset.manifest.version, seconds)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What a run wrote of itself, with its key. Raises `ProcessingError` for any other file of that name."""
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        about = None
+    if not isinstance(about, dict) or "key" not in about:
+        raise ProcessingError(
+            f"Expected a processed folder, got {file} of something else. Hint: name another --out, or pass --overwrite."
+        )
+    return about
 
 
 def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:

@@ -18,11 +18,8 @@ from nextreel.system import CATALOGUE, CONFIG
 from nextreel.types import Catalogue
 
 
-def recommender_of(home: Path, release: str, catalogue: Catalogue) -> RecommenderOf:
-    """Makes a recommender of the release's sources and filters over a store.
-
-    Raises `ProcessingError` for a release of another catalogue: its rows would be other videos.
-    """
+def folder_of(home: Path, release: str, catalogue: Catalogue) -> Path:
+    """The folder of the release. Raises `ProcessingError` for one of another catalogue: its rows are other videos."""
     folder = Registry(home).open(release)
     known = catalogue_file.load(folder / CATALOGUE)
     if not np.array_equal(known.video_ids, catalogue.video_ids):
@@ -30,6 +27,12 @@ def recommender_of(home: Path, release: str, catalogue: Catalogue) -> Recommende
             f"Expected a release of the same {len(catalogue):,} videos, got {release} of {len(known):,}. "
             "Hint: train a release on this data set first, or leave --release out."
         )
+    return folder
+
+
+def recommender_of(home: Path, release: str, catalogue: Catalogue) -> RecommenderOf:
+    """Makes a recommender of the release's sources and filters over a store; errors are those of `folder_of`."""
+    folder = folder_of(home, release, catalogue)
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config, models = Config.model_validate(about["config"]), Models.load(folder)
 

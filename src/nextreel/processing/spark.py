@@ -1,7 +1,8 @@
 """Parts on Apache Spark: the same functions, handed people's events by `mapInArrow`.
 
 Where the session comes from is Spark's business: `spark-submit`, EMR or Glue set it up; alone it runs on all cores of
-this machine. What is shared is sent to every executor once; each part of the people is one partition.
+this machine. Each part of the people is one partition; what is shared is memory-mapped from the folder that is
+written, which every executor must see under the path that the driver gives it.
 """
 
 from __future__ import annotations
@@ -44,13 +45,19 @@ def run(job: Job, progress: Progress, session: SparkSession | None = None) -> di
 
     A run that was interrupted writes all rows anew. Raises `ProcessingError` without PySpark.
     """
-    spark = _session() if session is None else session
+    spark, own = _session() if session is None else (session, False)
+    try:
+        return _run(job, progress, spark)
+    finally:
+        if own:
+            spark.stop()
+
+
+def _run(job: Job, progress: Progress, spark: SparkSession) -> dict[int, dict[str, Any]]:
     shared = Shared.open(job.shared, job.out)
-    events = spark.read.parquet(str(job.events(0).parent))
+    events = spark.read.parquet(_uri(job.events(0).parent))
     parts = events.select("part").distinct().count()
     by_part = events.repartitionByRange(parts, "part")
-    spark.sparkContext.addFile(str(job.shared), recursive=True)
-    _send_encoders(spark, job)
     counts: dict[str, Any] = {}
     for table in TABLES:
         schema = schema_of(table, shared)
@@ -62,7 +69,13 @@ def run(job: Job, progress: Progress, session: SparkSession | None = None) -> di
     return {0: counts}
 
 
-def _session() -> SparkSession:
+def _uri(path: Path) -> str:
+    """The path as Spark must be told it: without a scheme it would be one of the cluster's own file system."""
+    return f"file://{path.resolve()}"
+
+
+def _session() -> tuple[SparkSession, bool]:
+    """The session that is there, or a new one, and whether it is new."""
     try:
         from pyspark import SparkConf  # noqa: PLC0415  an extra
         from pyspark.sql import SparkSession  # noqa: PLC0415
@@ -70,30 +83,25 @@ def _session() -> SparkSession:
         raise ProcessingError(
             "Expected PySpark for --engine spark, got none. Hint: pip install 'nextreel[spark]' and Java 17."
         ) from error
+    there = SparkSession.getActiveSession()
+    if there is not None:
+        return there, False
     builder = SparkSession.builder.appName("nextreel process").config("spark.sql.session.timeZone", "UTC")
     if SparkConf().get("spark.master", "local[*]").startswith("local"):  # executors here have this Python
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return builder.getOrCreate()
-
-
-def _send_encoders(spark: SparkSession, job: Job) -> None:
-    """Puts the encoders where executors find them: beside what is shared."""
-    for name in ("vocabularies", "normalizers", "buckets", "embeddings"):
-        spark.sparkContext.addFile(str(job.out / name), recursive=True)
-    spark.sparkContext.addFile(str(job.out / "encoders.json"))
+    return builder.getOrCreate(), True
 
 
 def _mapper(table: str, job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    home, release = job.home, job.release
+    # No files are given to the session: they stay with it, and another run's would not fit beside them.
+    kept, out = job.shared.resolve(), job.out.resolve()
+    home, release = None if job.home is None else job.home.resolve(), job.release
 
     def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from pyspark import SparkFiles  # noqa: PLC0415  runs on an executor
-
         received = list(batches)
         if not received:
             return
-        root = Path(SparkFiles.getRootDirectory())
-        shared = Shared.open(root / "shared", root)
+        shared = Shared.open(kept, out)
         over = None if home is None or release is None else recommender_of(home, release, shared.catalogue)
         everything = pa.Table.from_batches(received)
         for part in sorted(everything["part"].unique().to_pylist()):
@@ -108,14 +116,14 @@ def _written(rows: DataFrame, table: str, out: Path) -> dict[str, Any]:
     from pyspark import StorageLevel  # noqa: PLC0415  an extra
 
     kept = rows.persist(StorageLevel.DISK_ONLY)
-    found = {}
     for number, split in enumerate(SPLITS):
         chosen = kept.where(kept["split"] == number).drop("split")
-        chosen.write.mode("overwrite").option("compression", "zstd").parquet(str(out / table / f"{split}.parquet"))
-        found[split] = chosen.count()
-    counts: dict[str, Any] = {"rows": found}
-    if table == RANKER:
-        sources = Counter({row["source"]: row["count"] for row in kept.groupBy("source").count().collect()})
-        counts["sources"] = dict(sorted(sources.items()))
+        chosen.write.mode("overwrite").option("compression", "zstd").parquet(_uri(out / table / f"{split}.parquet"))
+    found, sources = Counter[str](), Counter[str]()
+    for row in kept.groupBy("split", *(["source"] if table == RANKER else [])).count().collect():
+        found[SPLITS[row["split"]]] += row["count"]
+        if table == RANKER:
+            sources[row["source"]] += row["count"]
     kept.unpersist()
-    return counts
+    counts: dict[str, Any] = {"rows": {split: found[split] for split in SPLITS}}
+    return counts | ({"sources": dict(sorted(sources.items()))} if sources else {})

@@ -111,7 +111,9 @@ def fit_models(
     quotas = config.quotas
     towers = closed_form = neighbours = factors = None
     if quotas.two_tower > 0:
-        towers = fitting.fit(events, graded, catalogue, config.two_tower, progress, warm.two_tower if warm else None, profiles)
+        towers = fitting.fit(
+            events, graded, catalogue, config.two_tower, progress, warm.two_tower if warm else None, profiles
+        )
     if quotas.als > 0:
         factors = als.fit(*columns, config.als, progress)
     if quotas.ease > 0:
