@@ -112,7 +112,7 @@ class Bench:
             first = int(len(events) * (1 - config.moments.share))
             on = partial(fit_models, catalogue=catalogue, config=config, profiles=self.dataset.profiles)
             older = on(events.take(slice(first)), graded[:first])
-            self.fitted[key] = older, on(events, graded, warm=older.two_tower)
+            self.fitted[key] = older, on(events, graded, warm=older)
         return self.fitted[key]
 
     def rows(self, config: Config, older: Models) -> tuple[Rows, MemoryStore]:
@@ -125,7 +125,7 @@ class Bench:
             store = MemoryStore(catalogue, config.relevance, self.profiles)
             store.apply_many(events.take(slice(first)))
             recommender = build(config, catalogue, store, older, None, timed=self.dataset.timed)
-            self.replayed[key] = examples(events, store, recommender, first, config.moments), store
+            self.replayed[key] = examples(events, store, recommender, first, config.moments).varying(), store
             while len(self.replayed) > KEPT:
                 self.replayed.pop(next(iter(self.replayed)))
                 self.rankers.clear()  # they are known by rows that may be gone

@@ -10,8 +10,21 @@ import pytest
 
 from nextreel import features
 from nextreel.features.describe import describe, page
+from nextreel.processing import pairs, specs
 from nextreel.store import Counters
-from nextreel.types import DAY, Catalogue, Events, Feature, FloatArray, Kind, Moment, NextreelError, Profile, Request, UserState
+from nextreel.types import (
+    DAY,
+    Catalogue,
+    Events,
+    Feature,
+    FloatArray,
+    Kind,
+    Moment,
+    NextreelError,
+    Profile,
+    Request,
+    UserState,
+)
 
 NOW = 20_000 * DAY
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
@@ -110,7 +123,7 @@ def test_every_feature_says_what_it_is_of_and_in_which_unit() -> None:
 
 
 def test_the_page_of_the_documentation_is_today_s() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(ALL, features.TIMED), (
+    assert PAGE.read_text(encoding="utf-8") == page(ALL, features.TIMED) + specs.page(), (
         "Run: nextreel features list --markdown > docs/features.md"
     )
 
@@ -130,3 +143,8 @@ def test_a_profile_holds_what_features_read_of_it() -> None:
         part.partition(".")[2] for feature in ALL for part in describe(feature).reads if part.startswith("profile.")
     }
     assert read <= fields
+
+
+def test_the_page_says_what_every_column_of_the_two_towers_is() -> None:
+    shown = [line.split("`")[1] for line in specs.page().splitlines() if line.startswith("| `")]
+    assert shown == [name for name, _ in pairs.SCHEMA if name != "split"]

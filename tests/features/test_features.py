@@ -171,7 +171,10 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (video.like_ratio, [(1 + 10 / 7) / 13, (10 / 7) / 13, (10 / 7) / 11, 1 / 7]),
     (video.comment_ratio, [(10 / 7) / 13, (10 / 7) / 13, (1 + 10 / 7) / 11, 1 / 7]),
     (video.engagement_rate, [(2 + 30 / 7) / 13, (30 / 7) / 13, (1 + 30 / 7) / 11, 3 / 7]),
-    (video.average_watch_seconds, [log(1 + (own + 1045 / 3) / (n + 10)) for own, n in ((49.5, 1), (10, 1), (45, 1), (0, 0))]),
+    (
+        video.average_watch_seconds,
+        [log(1 + (own + 1045 / 3) / (n + 10)) for own, n in ((49.5, 1), (10, 1), (45, 1), (0, 0))],
+    ),
     (video.rejection_ratio, [(10 / 7) / 13, (1 + 10 / 7) / 13, (10 / 7) / 11, 1 / 7]),
     (video.average_watch_share, [0.5, nan, 0.75, nan]),
     # of both

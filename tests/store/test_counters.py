@@ -17,11 +17,24 @@ from nextreel.types import DAY, Events, FloatArray, Kind, NextreelError
 
 VIDEOS = 4
 START = 1_700_000_000.0
-COUNTS = ("plays", "rejections", "impressions", "clicks", "likes", "comments", "shares", "subscribers", "value_count", "watches")
+COUNTS = (
+    "plays",
+    "rejections",
+    "impressions",
+    "clicks",
+    "likes",
+    "comments",
+    "shares",
+    "subscribers",
+    "value_count",
+    "watches",
+)
 SUMS = ("value_sum", "watch_seconds", "first_at")
 
 # seconds between two events: ties, neighbours in a bucket, borders of buckets, silence longer than a window
-GAPS = st.sampled_from([0, 0, 60, 200, 600, 3_600, DAY / 12, DAY / 2, 0.9 * DAY, DAY, 3 * DAY, 7 * DAY, 40 * DAY, 700 * DAY])
+GAPS = st.sampled_from(
+    [0, 0, 60, 200, 600, 3_600, DAY / 12, DAY / 2, 0.9 * DAY, DAY, 3 * DAY, 7 * DAY, 40 * DAY, 700 * DAY]
+)
 SOME = st.sampled_from([float("nan"), 0.0, 1.0, 3.5])
 ONE = st.tuples(st.integers(-1, VIDEOS - 1), st.sampled_from(list(Kind)), SOME, SOME, st.sampled_from([-1.0, 0, 1, 2]))
 

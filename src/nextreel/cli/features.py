@@ -46,7 +46,9 @@ def list_features(
     from nextreel.features.describe import describe, page
 
     if markdown:
-        typer.echo(page(features.choose(timed=True), features.TIMED), nl=False)
+        from nextreel.processing import specs
+
+        typer.echo(page(features.choose(timed=True), features.TIMED) + specs.page(), nl=False)
         return
     used = None if home is None else _importance(home, release)
     table = Table(title=f"{len(features.choose(timed=True))} features; * needs timestamps", show_lines=False)

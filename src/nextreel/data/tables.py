@@ -8,6 +8,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
@@ -117,11 +118,20 @@ def _parquet(file: str, opened: IO[bytes]) -> Iterator[Raw]:
         # dictionaries as they are stored: each distinct text is judged once
         found = pa_parquet.ParquetFile(source, read_dictionary=words, metadata=found.metadata)
         start = 0
-        for table in _joined(found.iter_batches(PIECE), found.schema_arrow):
+        for table in _ahead(_joined(found.iter_batches(PIECE), found.schema_arrow)):
             yield Raw(file, _frame(file, table), RowNumbers(start=start))
             start += table.num_rows
     except _FAULTS as error:
         raise DataError.of(file, "a Parquet file", _first_line(error)) from error
+
+
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The tables, each one decoded while the one before it is judged: Arrow decodes without Python's lock."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
 
 
 def _joined(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -36,6 +36,35 @@ _ENCODED = {
     "duration_bucket": "buckets/duration",
     "popularity_bucket": "buckets/popularity",
 }
+_MEANING = {  # of the columns for the two towers
+    "user_id": "the person",
+    "video_id": "the video that a visit liked",
+    "at": "when, in seconds since 1970 UTC",
+    "weight": "graded relevance",
+    "country": "the person's country",
+    "language": "the person's language",
+    "gender": "the person's gender",
+    "age": "the person's age",
+    "age_bucket": "the same, below 18, 25, 35, 45, 55, 65 and above",
+    "history": "videos liked before, oldest first",
+    "history_categories": "main categories of the history: what was watched before",
+    "hour_sin": "hour of the day, as an angle",
+    "hour_cos": "hour of the day, as an angle",
+    "weekday_sin": "day of the week, as an angle",
+    "weekday_cos": "day of the week, as an angle",
+    "device": "where the event came from",
+    "location": "where the person was",
+    "video": "the video",
+    "category": "its main category",
+    "child_category": "the rarest of its other categories",
+    "channel": "who publishes it",
+    "video_language": "its language, with the codes of the people's",
+    "duration": "seconds",
+    "duration_bucket": "the same, below 1, 5, 10, 30, 60 minutes and above",
+    "popularity": "plays by everybody so far",
+    "popularity_bucket": "the same, in steps of one ratio; `one_hot` of the bucket makes the vector",
+    "upload_age": "days since publication",
+}
 _TOLD = {  # columns that are no features
     "user_id": "key", "video_id": "key", "visit": "key", "at": "time", "weight": "weight", "label": "label",
     "source": "source",
@@ -79,6 +108,25 @@ def specs_of(shared: Shared) -> list[FeatureSpec]:
                 )
             )
     return specs
+
+
+def page() -> str:
+    """What the two towers read, as a part of a Markdown page."""
+    lines = [
+        "",
+        "## What the two towers read",
+        "",
+        "The columns of `two_tower/*.parquet` that [`nextreel process`](processing.md) writes. Titles and tags lie beside",
+        "them as vectors by video in `embeddings/`.",
+        "",
+        "| column | what it is | type | encoder |",
+        "|---|---|---|---|",
+    ]
+    kinds = {name: str(kind) for name, kind in pairs.SCHEMA if kind is not None}
+    for name, meaning in _MEANING.items():
+        encoder = f"`{_ENCODED[name]}`" if name in _ENCODED else ""
+        lines.append(f"| `{name}` | {meaning} | {kinds.get(name, 'id')} | {encoder} |")
+    return "\n".join(lines) + "\n"
 
 
 def write_specs(specs: list[FeatureSpec], out: Path) -> None:
