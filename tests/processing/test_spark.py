@@ -1,4 +1,4 @@
-"""The same rows on Apache Spark as on one machine, bit by bit; slow, since Spark needs half a minute to start."""
+"""The same rows on Apache Spark as on one machine, bit by bit; one fast test for every change, the others slow."""
 
 from __future__ import annotations
 
@@ -55,7 +55,6 @@ def agree(one: Path, other: Path, rows_in: Rows, same: Callable[..., None]) -> i
     return sum(table.num_rows for table in first.values())
 
 
-@pytest.mark.slow
 def test_both_engines_write_the_same_rows(
     dirty: Callable[..., Dataset],
     params_of: Callable[..., ProcessingParams],

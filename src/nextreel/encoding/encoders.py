@@ -74,11 +74,14 @@ class Encoders:
         params: EncoderParams | None = None,
         cache: EmbeddingCache | None = None,
         progress: Progress = silent,
+        *,
+        embed: bool = True,
     ) -> Encoders:
         """The encoders of the training part: its events (n,), their relevance weights (n,), and who took part.
 
         `profiles` go with `events.user_ids`; those of people without an event are not read, and neither are videos
-        uploaded after the newest event. Titles embedded before come from the cache. Raises EncodingError when the
+        uploaded after the newest event. Titles embedded before come from the cache. Without `embed` no vector is made:
+        `extended` makes them later. Raises EncodingError when the
         parts do not fit together.
         """
         params = params or EncoderParams()
@@ -119,7 +122,7 @@ class Encoders:
             np.empty((0, learned.dim), np.float32),
             reference_at,
         )
-        return made.extended(catalogue, cache, progress)
+        return made.extended(catalogue, cache, progress) if embed else made
 
     def extended(
         self, catalogue: Catalogue, cache: EmbeddingCache | None = None, progress: Progress = silent

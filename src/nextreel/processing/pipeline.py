@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from nextreel.data.splits import part_of
 from nextreel.encoding import sentence
 from nextreel.encoding.cache import EmbeddingCache
 from nextreel.encoding.encoders import ABOUT_FILE as ABOUT_ENCODERS
+from nextreel.encoding.encoders import Encoders
 from nextreel.processing import local
 from nextreel.processing.local import Job
 from nextreel.processing.output import TABLES, alone, done_parts, keep_only, write_whole
@@ -116,7 +118,10 @@ class ProcessingPipeline:
         self._prepare(dataset, job, key)
         seconds["prepare"] = perf_counter() - started
         started = perf_counter()
-        counts = self._write(job)
+        with ThreadPoolExecutor(1) as aside:  # no row needs the vectors of titles: they are made meanwhile
+            embedded = aside.submit(self._embedded, dataset)
+            counts = self._write(job)
+            embedded.result().save(self.out)
         seconds["write"] = perf_counter() - started
         return self._finish(dataset, key, counts, seconds)
 
@@ -176,8 +181,7 @@ class ProcessingPipeline:
         graded = relevance_of(events, dataset.catalogue, params.relevance)
         fractions = (params.train, params.val, 1 - params.train - params.val)
         split = part_of(events, fractions, timed=dataset.timed)
-        cache = None if self.cache is None else EmbeddingCache(self.cache)
-        shared = share(dataset, graded, split, params, cache, self.progress)
+        shared = share(dataset, graded, split, params, self.progress)
         shared.encoders.save(self.out)
         shared.save(job.shared)
         with self.progress("sorting people", len(events)) as advance:
@@ -186,6 +190,11 @@ class ProcessingPipeline:
                 advance(table.num_rows)
         write_specs(specs_of(shared), self.out)
         write_whole(job.work / KEY, json.dumps({"key": key}))  # last: all of the above is there
+
+    def _embedded(self, dataset: Dataset) -> Encoders:
+        """The encoders with the vectors of all titles and tags."""
+        cache = None if self.cache is None else EmbeddingCache(self.cache)
+        return Encoders.load(self.out).extended(dataset.catalogue, cache, self.progress)
 
     def _write(self, job: Job) -> dict[int, dict[str, Any]]:
         parts = range(len(list(job.events(0).parent.glob("part-*.parquet"))))

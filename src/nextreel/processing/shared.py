@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from nextreel import catalogue as catalogue_file
 from nextreel.data.dataset import Dataset
-from nextreel.encoding.cache import EmbeddingCache
 from nextreel.encoding.encoders import Encoders
 from nextreel.processing.params import ProcessingParams
 from nextreel.processing.visits import Split
@@ -100,17 +99,25 @@ def share(
     graded: FloatArray,
     split: Split,
     params: ProcessingParams,
-    cache: EmbeddingCache | None = None,
     progress: Progress = silent,
 ) -> Shared:
     """What all parts of the processed data set share; encoders are fitted on the training part alone.
+
+    Titles and tags have no vectors yet: no row needs them.
 
     `graded` and `split` are the relevance and the part of each event.
     """
     events, train = dataset.events, np.flatnonzero(split == 0)
     with progress("fitting encoders"):
         encoders = Encoders.fit(
-            dataset.catalogue, dataset.profiles, events.take(train), graded[train], params.encoders, cache, progress
+            dataset.catalogue,
+            dataset.profiles,
+            events.take(train),
+            graded[train],
+            params.encoders,
+            None,
+            progress,
+            embed=False,
         )
     people = _people(events.user_ids.tolist(), dataset.profiles)
     return Shared(params, dataset.timed, dataset.catalogue, encoders, people, events, graded)
