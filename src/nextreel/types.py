@@ -237,7 +237,7 @@ class Moment:
     ranks: FloatArray  # (n, S) how many of the request's candidates the source scores higher; 0 = best
     codes: Codes = field(default_factory=dict)  # vocabulary -> word -> code, for what is text in profile and request
     memo: dict[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)  # what features share
-    shared: dict[int, RowArray] = field(default_factory=dict, repr=False, compare=False)  # rows of the history
+    liked: dict[int, RowArray] = field(default_factory=dict, repr=False, compare=False)  # last n events -> rows liked
 
     def __len__(self) -> int:
         return len(self.rows)

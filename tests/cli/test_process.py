@@ -86,6 +86,17 @@ def test_a_folder_of_tables_is_read() -> None:
     assert call("--data", "world", "--workers", 1).stdout.endswith("(all was there)\n")
 
 
+def test_bad_rows_are_set_aside_when_asked() -> None:
+    Path("world").mkdir()
+    lines = [f"u{n % 7},v{n % 5},{1_700_000_000 + 7_200 * n},like" for n in range(60)]
+    Path("world/interactions.csv").write_text("\n".join(["user_id,video_id,timestamp,kind", *lines, ",v1,,hug"]))
+    assert "interactions.csv" in told("--data", "world", "--workers", 1)
+    result = call("--data", "world", "--workers", 1, "--on-error", "quarantine")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "1 bad row was set aside" in result.output
+    assert Path("world/quarantine/interactions.csv.parquet").is_file()
+
+
 @pytest.mark.parametrize("given", [[], ["--synthetic", "--data-dir", "world"]])
 def test_exactly_one_source_is_named(given: list[str]) -> None:
     assert "Expected either --data-dir DIR or --synthetic" in told(*given)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextreel.processing.params import ProcessingParams
-from nextreel.processing.visits import judged, mixed, visits_of
+from nextreel.processing.visits import judged, lot, visits_of
 from nextreel.types import UNKNOWN, Events, Kind
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ def test_an_impression_is_taken_by_a_later_visit_that_comes_soon_enough(
     assert left(1.9) == [3, 4]
 
 
-def test_mixed_numbers_do_not_hang_on_the_order_and_hardly_collide() -> None:
+def test_lots_do_not_hang_on_the_order_and_hardly_collide() -> None:
     numbers = np.arange(-50_000, 50_000)
-    lot = mixed(numbers, 42)
-    assert (mixed(numbers[::-1], 42)[::-1] == lot).all()
-    assert len(np.unique(lot)) == len(lot)
-    assert abs(float((lot % np.uint64(1000)).mean()) - 499.5) < 3
-    assert (mixed(numbers, 43) != lot).all()
+    drawn = lot(numbers, 42)
+    assert (lot(numbers[::-1], 42)[::-1] == drawn).all()
+    assert len(np.unique(drawn)) == len(drawn)
+    assert abs(float((drawn % np.uint64(1000)).mean()) - 499.5) < 3
+    assert (lot(numbers, 43) != drawn).all()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nextreel.cli import show
+from nextreel.cli import loading, show
 from nextreel.cli.options import ConfigFile, Data, OnError, Quarantine, UnknownChannels, UnknownUsers, UnknownVideos
 from nextreel.cli.progress import bars
 
@@ -37,19 +37,17 @@ def evaluate(
     """
     from nextreel import evaluation
     from nextreel.assembly import load_config
-    from nextreel.data import Reading, load
 
     del protocol  # one so far; typer refuses any other name
     settings = load_config(config)
-    reading = Reading(
+    dataset = loading.load(
+        data,
         on_error=on_error,
         quarantine=quarantine,
         unknown_users=unknown_users,
         unknown_videos=unknown_videos,
         unknown_channels=unknown_channels,
     )
-    dataset = load(data, reading)
-    show.left_out(dataset)
     with bars() as progress:
         results = evaluation.frozen(dataset, settings, progress)
     show.out.print(results.full_table() if full else results.table())

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nextreel.cli import loading
+from nextreel.cli.options import OnError, Quarantine, UnknownChannels, UnknownUsers, UnknownVideos
 from nextreel.cli.progress import bars
 from nextreel.cli.show import out, rows
 from nextreel.types import NextreelError
 
 if TYPE_CHECKING:
-    from nextreel.data.dataset import Dataset
     from nextreel.processing import Processed
 
 
@@ -49,6 +50,11 @@ def process(
         str | None, typer.Option("--release", help="Retrieve some negatives with it; `production` for that of --home.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over other rows that are there.")] = False,
+    on_error: OnError = "fail",
+    quarantine: Quarantine = None,
+    unknown_users: UnknownUsers = None,
+    unknown_videos: UnknownVideos = None,
+    unknown_channels: UnknownChannels = None,
 ) -> None:
     """Write rows to train on: liked pairs for the two towers, labelled candidates for the ranker.
 
@@ -67,19 +73,19 @@ def process(
         pipeline = ProcessingPipeline(
             out_dir, params, engine.value, workers, progress, cache=out_dir.parent / ".nextreel-embeddings"
         )
-        if synthetic:
+        if data_dir is None:
             done = pipeline.run_synthetic(users, videos, interactions, params.seed, overwrite=overwrite)
         else:
-            done = pipeline.run(_load(data_dir), home, chosen, overwrite=overwrite)
+            dataset = loading.load(
+                data_dir,
+                on_error=on_error,
+                quarantine=quarantine,
+                unknown_users=unknown_users,
+                unknown_videos=unknown_videos,
+                unknown_channels=unknown_channels,
+            )
+            done = pipeline.run(dataset, home, chosen, overwrite=overwrite)
     _show(done)
-
-
-def _load(folder: Path | None) -> Dataset:
-    from nextreel.data import load
-
-    if folder is None:
-        raise NextreelError("Expected --data-dir DIR.")
-    return load(folder)
 
 
 def _release(home: Path | None, release: str | None) -> str | None:
@@ -88,14 +94,9 @@ def _release(home: Path | None, release: str | None) -> str | None:
         return None
     if home is None:
         raise NextreelError("Expected --home with --release: the folder that holds it.")
-    if release != "production":
-        return release
-    from nextreel.registry import Registry
+    from nextreel.system import production
 
-    promoted = Registry(home).production()
-    if promoted is None:
-        raise NextreelError(f"No release in production in {home}. Hint: nextreel train --data DIR --home {home}")
-    return promoted
+    return production(home) if release == "production" else release
 
 
 def _show(done: Processed) -> None:

@@ -56,11 +56,14 @@ def report(found: Report) -> Iterator[str | Table]:
 
 def left_out(dataset: Dataset) -> None:
     """Prints how many rows of the source are not in the data set, where there are any."""
+    from nextreel.data.errors import many
+
     counts = dataset.manifest.counts
-    told = {"rows_quarantined": "bad rows were set aside", "repeated_events": "repeated events were left out"}
-    for name, words in told.items():
-        if counts.get(name):
-            out.print(f"{counts[name]:,} {words} (`nextreel data check` shows which)", soft_wrap=True)
+    told = {"rows_quarantined": ("bad row", "set aside"), "repeated_events": ("repeated event", "left out")}
+    for name, (what, how) in told.items():
+        if n := counts.get(name):
+            verb = "was" if n == 1 else "were"
+            out.print(f"{many(n, what)} {verb} {how} (`nextreel data check` shows which)", soft_wrap=True)
 
 
 def metrics(found: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nextreel.cli import show
+from nextreel.cli import loading, show
 from nextreel.cli.options import (
     HOME,
     ConfigFile,
@@ -44,18 +44,17 @@ def train(
     """
     from nextreel import training
     from nextreel.assembly import load_config
-    from nextreel.data import Reading, bots, load
+    from nextreel.data import bots
 
     settings = load_config(config)
-    reading = Reading(
+    dataset = loading.load(
+        data,
         on_error=on_error,
         quarantine=quarantine,
         unknown_users=unknown_users,
         unknown_videos=unknown_videos,
         unknown_channels=unknown_channels,
     )
-    dataset = load(data, reading)
-    show.left_out(dataset)
     if max_per_minute is not None:
         suspects = bots.suspects(dataset, max_per_minute)
         dataset = dataset.without(suspects.users)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nextreel.encoding import sentence
 from nextreel.encoding.files import EMBEDDINGS, EncodingError, read_json, write_json
+from nextreel.encoding.hashing import mixed
 from nextreel.types import FloatArray
 
 CHUNK = 2048  # texts hashed at once: bounds the memory to some tens of MB
@@ -61,16 +62,6 @@ class TextEncoder(Protocol):
         ...
 
 
-def _mixed(hashes: Codes) -> Codes:
-    """Hashes whose every bit depends on every bit of the given ones.
-
-    Source: finaliser of SplitMix64; Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA (2014).
-    """
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return hashes ^ (hashes >> np.uint64(31))
-
-
 def _characters(texts: Sequence[str]) -> tuple[Codes, NDArray[np.int32]]:
     """Lower-case code points of all texts in a row, 0 for all that is neither letter nor digit; and their text."""
     joined = "\x00".join(text.lower() for text in texts) + "\x00"
@@ -90,10 +81,10 @@ def _words(points: Codes, owner: NDArray[np.int32]) -> tuple[Codes, NDArray[np.i
         return np.empty(0, np.uint64), np.empty(0, np.int32)
     since = np.arange(len(points)) - starts[np.maximum(np.searchsorted(starts, np.arange(len(points)), "right") - 1, 0)]
     powers = np.power(BASE, np.where(inside, since, 0).astype(np.uint64))
-    words = _mixed(np.add.reduceat(np.where(inside, points * powers, 0), starts))
+    words = mixed(np.add.reduceat(np.where(inside, points * powers, 0), starts))
     texts = owner[starts]
     together = texts[1:] == texts[:-1]
-    pairs = _mixed(words[:-1] * BASE + words[1:])[together]
+    pairs = mixed(words[:-1] * BASE + words[1:])[together]
     return np.concatenate([words, pairs]), np.concatenate([texts, texts[1:][together]])
 
 
@@ -109,7 +100,7 @@ def _grams(points: Codes, owner: NDArray[np.int32]) -> Iterator[tuple[Codes, NDA
             window = points[offset : offset + n]
             rolling = rolling * BASE + window
             whole &= window > 0
-        yield _mixed(rolling[whole] + np.uint64(size)), owner[:n][whole]
+        yield mixed(rolling[whole] + np.uint64(size)), owner[:n][whole]
 
 
 def _hashes(texts: Sequence[str]) -> tuple[Codes, NDArray[np.int32]]:

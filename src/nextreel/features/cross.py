@@ -14,11 +14,11 @@ _LONG = 500  # events that count as the person's taste
 
 def _liked(moment: Moment, last: int) -> RowArray:
     """Rows of the positives among the person's last events."""
-    known = moment.shared.get(last)
+    known = moment.liked.get(last)
     if known is None:
         history = moment.user.history
         rows, liked = history.rows[-last:], history.weights[-last:] > 0
-        known = moment.shared[last] = rows if liked.all() else rows[liked]
+        known = moment.liked[last] = rows if liked.all() else rows[liked]
     return known
 
 

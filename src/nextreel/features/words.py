@@ -28,17 +28,13 @@ def fit(events: Events, profiles: Sequence[Profile], floor: int) -> dict[str, Vo
         "device": _counted(events.device, events.devices),
         "location": _counted(events.location, events.locations),
     }
-    return {name: _frequent(name, counts, floor) for name, counts in said.items()}
+    # sorted, so that the codes of equally frequent words do not hang on the order of the people
+    return {name: vocabulary.from_counts(name, sorted(counts.items()), floor) for name, counts in said.items()}
 
 
 def _counted(column: NDArray[np.int32], words: Sequence[str]) -> Counter[str]:
     counts = np.bincount(column[column >= 0], minlength=len(words)) if words else np.empty(0, np.int64)
     return Counter(dict(zip(words, counts.tolist(), strict=True)))
-
-
-def _frequent(name: str, counts: Counter[str], floor: int) -> Vocabulary:
-    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))  # so that codes do not hang on file order
-    return Vocabulary(name, tuple(word for word, count in ordered if count >= floor))
 
 
 def codes(vocabularies: Mapping[str, Vocabulary]) -> Codes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nextreel.features import choose, compute
 from nextreel.processing.people import Own
 from nextreel.processing.shared import Shared
-from nextreel.processing.visits import Pairs, judged, mixed
+from nextreel.processing.visits import Pairs, judged, lot
 from nextreel.store.memory import MemoryStore, advance
 from nextreel.types import FloatArray, Moment, Request, RowArray, UserState
 
@@ -127,8 +127,8 @@ class _Replay:
         if self.recommender is not None and need > 1:
             proposed = self.recommender.gather(moment.request).rows
             proposed = proposed[~np.isin(proposed, self.touched[self.user[visit]])]
-            lot = mixed(self.own.visits.number[visit] * len(self.shared.catalogue) + proposed, self.shared.params.seed)
-            retrieved = proposed[np.argsort(lot, kind="stable")[: need // 2]]
+            drawn = lot(self.own.visits.number[visit] * len(self.shared.catalogue) + proposed, self.shared.params.seed)
+            retrieved = proposed[np.argsort(drawn, kind="stable")[: need // 2]]
             random = random[~np.isin(random, retrieved)]
         return retrieved, random[: max(need - len(retrieved), 0)]
 
@@ -161,8 +161,8 @@ class _Drawn:
         at = self.own.visits.at[visits] if self.shared.timed else np.full(len(visits), np.inf)
         eligible = np.searchsorted(self.published, at, side="right")  # so many of the oldest were there
         number = (self.own.visits.number[visit] << 16) + place
-        lot = mixed(number, self.shared.params.seed + 1) % np.maximum(eligible, 1).astype(np.uint64)[which]
-        rows = self.rows[lot.astype(np.int64)] if len(self.rows) else np.zeros(len(lot), np.int32)
+        drawn = lot(number, self.shared.params.seed + 1) % np.maximum(eligible, 1).astype(np.uint64)[which]
+        rows = self.rows[drawn.astype(np.int64)] if len(self.rows) else np.zeros(len(drawn), np.int32)
         pair = self.own.visits.user[visit].astype(np.int64) * self.videos + rows
         known = self.touched[np.minimum(np.searchsorted(self.touched, pair), len(self.touched) - 1)] == pair
         free = (eligible[which] > 0) & ~known
@@ -185,8 +185,8 @@ class _Drawn:
         own = slice(*np.searchsorted(self.touched, [start, start + self.videos]))
         rows = self.rows[:eligible]
         rows = rows[~np.isin(rows, self.touched[own] - start)]
-        lot = mixed(self.own.visits.number[visit : visit + 1] * self.videos + rows, self.shared.params.seed + 1)
-        return rows[np.argsort(lot, kind="stable")]
+        drawn = lot(self.own.visits.number[visit : visit + 1] * self.videos + rows, self.shared.params.seed + 1)
+        return rows[np.argsort(drawn, kind="stable")]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nextreel.encoding.hashing import mixed
 from nextreel.processing.params import ProcessingParams
 from nextreel.types import UNKNOWN, BoolArray, Events, FloatArray, Kind, TimeArray
 
@@ -86,7 +87,7 @@ def judged(
     unseen = np.unique(key[shown])
     unseen = unseen[~np.isin(unseen, liked) & ~np.isin(unseen, bad)]
     visit, row = np.divmod(unseen, videos)
-    unseen = unseen[np.lexsort((mixed(visits.number[visit] * videos + row, params.seed), visit))]  # in any order
+    unseen = unseen[np.lexsort((lot(visits.number[visit] * videos + row, params.seed), visit))]  # in any order
     none = np.zeros(len(bad), np.float32)
     return (
         _pairs(liked[kept], best[kept], videos, len(visits)),
@@ -117,12 +118,6 @@ def _taken(events: Events, graded: FloatArray, videos: int, timed: bool, params:
     return taken
 
 
-def mixed(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """A number for each number and seed that looks drawn at random: the same on every machine, in any order.
-
-    Source: finaliser of SplitMix64; Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA (2014).
-    """
-    hashes = numbers.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return hashes ^ (hashes >> np.uint64(31))
+def lot(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """A number for each number and seed, as if drawn: whoever else draws, and in whatever order."""
+    return mixed(numbers.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64))
