@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -11,22 +12,27 @@ from numpy.typing import NDArray
 from nextreel.types import UNKNOWN, BoolArray
 
 _ROOM = 8  # numbers per row that a table of all numbers between the least and the greatest id may have
+_CHUNK = 1 << 16  # cells looked through at a time
 
 
-def coded(column: pl.Series) -> tuple[pl.Series, NDArray[np.intp]]:
-    """The texts of a categorical column in the order in which they come first, and of each cell (n,) its text's place,
-    the number of texts where it is empty.
+def no_texts(name: str = "") -> pl.Series:
+    """A categorical column without cells. Texts keep their numbers while it, or one of its type, is there: polars
+    forgets the numbers of categories that no column has.
     """
-    physical = column.to_physical()
-    room = int(physical.max() or 0) + 1  # type: ignore[arg-type]  # of unsigned integers it is int
-    at = physical.cast(pl.Int64).fill_null(room).to_numpy()
-    first = np.full(room + 1, len(at))
-    first[at[::-1]] = np.arange(len(at) - 1, -1, -1)  # of repeated places the last one stays: the earliest row
-    used = np.flatnonzero(first[:room] < len(at))
-    used = used[np.argsort(first[used])]
-    place = np.full(room + 1, len(used), np.intp)
-    place[used] = np.arange(len(used))
-    return column.gather(first[used]).cast(pl.String), place[at]
+    return pl.Series(name, [], pl.Categorical(pl.Categories.random()))
+
+
+def firsts(numbers: NDArray[np.uint32], new: BoolArray) -> NDArray[np.intp]:
+    """Where each number that is `new` comes first, in that order; `new` is told of all that occur, and forgets them."""
+    where = np.empty(len(new), np.intp)
+    found = [np.empty(0, np.intp)]
+    for start in range(0, len(numbers), _CHUNK):  # after the first chunks hardly any number is new
+        rows = start + np.flatnonzero(new.take(numbers[start : start + _CHUNK]))
+        fresh = numbers[rows]
+        where[fresh[::-1]] = rows[::-1]  # of repeated numbers the last one stays: the earliest row
+        found.append(rows[where[fresh] == rows])
+        new[fresh] = False
+    return np.concatenate(found)
 
 
 def distinct(columns: Sequence[pl.Series]) -> pl.Series:
@@ -44,9 +50,38 @@ def distinct(columns: Sequence[pl.Series]) -> pl.Series:
 
 
 def _used(column: pl.Series) -> pl.Series:
+    numbers = _numbers(column)
+    if numbers is None:
+        return column.drop_nulls().unique(maintain_order=True)
+    new = np.ones(numbers.none + 1, np.bool_)
+    new[numbers.none] = False
+    return column.gather(firsts(numbers.of, new))
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Small numbers of a column's values."""
+
+    of: NDArray[np.uint32]  # each cell (n,)
+    none: int  # of empty cells; all others are below
+    low: int  # what was taken from whole numbers
+
+
+def _numbers(column: pl.Series) -> _Numbers | None:
+    """Small numbers of the values, None where there are none that come for nothing."""
     if isinstance(column.dtype, pl.Categorical):
-        return coded(column)[0]
-    return column.drop_nulls().unique(maintain_order=True)
+        physical, low = column.to_physical(), 0
+        none = int(physical.max() or 0) + 1  # type: ignore[arg-type]  # of unsigned integers it is int
+    elif column.dtype == pl.Int64 and len(column) > column.null_count():
+        low = int(column.min())  # type: ignore[arg-type]  # of Int64 it is int
+        none = int(column.max()) + 1 - low  # type: ignore[arg-type]
+        if none > _ROOM * len(column):
+            return None
+        physical = column - low
+    else:
+        return None
+    physical = physical.cast(pl.UInt32)
+    return _Numbers((physical.fill_null(none) if physical.null_count() else physical).to_numpy(), none, low)
 
 
 def codes(values: pl.Series, ids: pl.Series) -> NDArray[np.int32]:
@@ -55,27 +90,33 @@ def codes(values: pl.Series, ids: pl.Series) -> NDArray[np.int32]:
     >>> codes(pl.Series(["b", None, "a"]), pl.Series(["a", "b"])).tolist()
     [1, -1, 0]
     """
-    if isinstance(values.dtype, pl.Categorical):
-        texts, places = coded(values)
-        found: NDArray[np.int32] = np.append(codes(texts, ids), np.int32(UNKNOWN))[places]
-        return found
-    if values.dtype == pl.Int64 == ids.dtype and len(ids):
-        low, high = int(ids.min()), int(ids.max())  # type: ignore[arg-type]  # of Int64 they are int
-        if high - low < _ROOM * (len(values) + len(ids)):
-            return _by_number(values, ids, low, high)
+    text = isinstance(values.dtype, pl.Categorical)
+    numbers = _numbers(values) if text or ids.dtype == pl.Int64 else None
+    if numbers is not None:
+        known = (ids.cast(pl.String).cast(values.dtype).to_physical() if text else ids).cast(pl.Int64).to_numpy()
+        inside = np.flatnonzero((known >= numbers.low) & (known < numbers.low + numbers.none))
+        code_of = np.full(numbers.none + 1, UNKNOWN, np.int32)
+        code_of[known[inside] - numbers.low] = inside
+        return code_of.take(numbers.of)
     dtype = pl.Int64 if values.dtype == pl.Int64 == ids.dtype else pl.String
     table = pl.DataFrame({"id": ids.cast(dtype), "code": np.arange(len(ids), dtype=np.int32)})
     joined = pl.DataFrame({"id": values.cast(dtype)}).join(table, on="id", how="left", maintain_order="left")
     return joined["code"].fill_null(UNKNOWN).to_numpy().astype(np.int32)
 
 
-def _by_number(values: pl.Series, ids: pl.Series, low: int, high: int) -> NDArray[np.int32]:
-    """The codes by a table of all numbers from `low` to `high`."""
-    table = np.full(high - low + 2, UNKNOWN, np.int32)  # the last place is for everything else
-    table[ids.to_numpy() - low] = np.arange(len(ids), dtype=np.int32)
-    inside = values.set(~values.is_between(low, high), None)
-    found: NDArray[np.int32] = table[(inside - low).fill_null(high - low + 1).to_numpy()]
-    return found
+def any_repeated(ids: pl.Series) -> bool:
+    """Whether any id comes twice.
+
+    >>> any_repeated(pl.Series([3, 1, None, None])), any_repeated(pl.Series([3, 1, 3]))
+    (False, True)
+    """
+    numbers = _numbers(ids)
+    if numbers is None:
+        there = ids.drop_nulls()
+        return there.n_unique() < len(there)
+    seen = np.zeros(numbers.none + 1, np.bool_)
+    seen[numbers.of] = True
+    return int(seen[: numbers.none].sum()) < len(ids) - ids.null_count()
 
 
 def is_known(column: pl.Series, ids: pl.Series) -> BoolArray:
@@ -84,10 +125,5 @@ def is_known(column: pl.Series, ids: pl.Series) -> BoolArray:
     >>> is_known(pl.Series(["7", "x", None]), pl.Series([7, 8])).tolist()
     [True, False, False]
     """
-    if isinstance(column.dtype, pl.Categorical):
-        texts, places = coded(column)
-        found: BoolArray = np.append(is_known(texts, ids), np.False_)[places]
-        return found
-    dtype = pl.Int64 if column.dtype == pl.Int64 == ids.dtype else pl.String
-    among = column.cast(dtype).is_in(ids.cast(dtype).drop_nulls().implode())
-    return among.fill_null(value=False).to_numpy().astype(np.bool_)
+    found: BoolArray = codes(column, ids.drop_nulls().unique()) != UNKNOWN
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from nextreel.data.errors import DataError, Fault, Problem, Report, many
-from nextreel.data.ids import distinct, is_known
+from nextreel.data.ids import any_repeated, distinct, is_known
 from nextreel.data.quarantine import FOLDER, Quarantine
 from nextreel.data.schemas import Schema
 from nextreel.data.tables import Raw
@@ -26,7 +26,7 @@ _STRANGERS = {  # table -> the column that names its rows, and what becomes of i
     "videos": ("video_id", "videos join the catalogue without metadata"),
     "channels": ("channel_id", "channels join the catalogue without a name"),
 }
-_SEEN = ("event_id", "event_check")  # two hashes of an event_id: 128 bits tell any two of them apart
+_SEEN = ("event_id", "event_check")  # two hashes of a text: 128 bits tell any two of them apart
 
 
 class Reading(Params):
@@ -56,7 +56,7 @@ class Intake:
     ) -> pl.DataFrame | None:
         """The rows of a table's files that hold to the schema and pass the checks; None where any was refused.
 
-        In place of event_id stand two hashes of it. What is wrong, in rows or files, goes to the report.
+        Rows whose event_id came before are left out and counted. What is wrong, in rows or files, goes to the report.
         """
         before = self.report.refused
         checked = Checked(schema, self.report)
@@ -74,7 +74,7 @@ class Intake:
                 self.report.merge(error.report)
         if self.report.refused > before or not frames:
             return None
-        return self._once(_concat(frames), origins)
+        return self._once(_concat(_same_ids(frames)), origins)
 
     def _kept(self, raw: Raw, frame: pl.DataFrame, faults: Sequence[Fault]) -> pl.DataFrame:
         """The rows without a fault where the others are set aside, all of them where the source is refused."""
@@ -94,11 +94,11 @@ class Intake:
 
     def _once(self, rows: pl.DataFrame, origins: Sequence[tuple[str, int]]) -> pl.DataFrame:
         """The rows whose event_id has not come before; the others are counted."""
-        if _SEEN[0] not in rows.columns:
+        seen = [name for name in _SEEN if name in rows.columns]
+        if not seen:
             return rows
-        told = rows[_SEEN[0]].drop_nulls()
-        if told.n_unique() < len(told):
-            first = rows.select(pl.struct(_SEEN).is_first_distinct() | pl.col(_SEEN[0]).is_null()).to_series()
+        if any_repeated(rows[seen[0]]):
+            first = rows.select(pl.struct(seen).is_first_distinct() | pl.col(seen[0]).is_null()).to_series()
             files = np.repeat([file for file, _ in origins], [n for _, n in origins])
             again = Counter(files[(~first).to_numpy()].tolist())
             self.report.repeated.update(again)
@@ -106,7 +106,7 @@ class Intake:
                 f"{file}: {many(n, 'row')} left out, as the event_id had come before" for file, n in again.items()
             ]
             rows = rows.filter(first)
-        return rows.drop(_SEEN)
+        return rows.drop(seen)
 
     def linked(
         self,
@@ -174,12 +174,23 @@ class Intake:
 
 
 def _hashed(frame: pl.DataFrame) -> pl.DataFrame:
-    if _SEEN[0] not in frame.columns:
+    """The rows with two hashes in place of an event_id that is text: so many texts are not kept."""
+    if _SEEN[0] not in frame.columns or frame.schema[_SEEN[0]] == pl.Int64:
         return frame
     ids = pl.col(_SEEN[0])
     return frame.with_columns(
         pl.when(ids.is_not_null()).then(ids.hash(seed)).alias(name) for seed, name in enumerate(_SEEN)
     )
+
+
+def _same_ids(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
+    """The pieces with event_ids that can be compared: where some were text, whole numbers are hashed as text too."""
+    if not any(_SEEN[1] in frame.columns for frame in frames):
+        return frames
+    return [
+        frame if _SEEN[1] in frame.columns else _hashed(frame.with_columns(pl.col(_SEEN[0]).cast(pl.String)))
+        for frame in frames
+    ]
 
 
 def _concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

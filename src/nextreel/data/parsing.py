@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import polars as pl
 
-from nextreel.data.ids import coded
 from nextreel.data.schemas import KIND_NAMES, CellType
 from nextreel.types import Kind
 
@@ -22,46 +23,31 @@ _RATINGS = {
     "tv-y7": 7, "pg": 8, "tv-pg": 8, "12": 12, "teen": 13, "pg-13": 13, "tv-14": 14,
     "r": 17, "tv-ma": 17, "mature": 18, "adult": 18, "nc-17": 18, "x": 18,
 }  # fmt: skip
-_REPEATING: tuple[CellType, ...] = ("kind", "flag")  # texts of few kinds
 _FLAGS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True,
           "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A typed column (n,), which cells were empty and which could not be read."""
+    """A typed column (n,), which cells were empty and which could not be read; None where no cell was."""
 
     values: pl.Series
-    empty: pl.Series
-    bad: pl.Series
+    empty: pl.Series | None = None
+    bad: pl.Series | None = None
 
 
 class WrongType(Exception):  # caught one room further, where file and column are known
     """The whole column has a type from which such cells cannot be made; its text names that type."""
 
 
-def parse(raw: pl.Series, cell: CellType, words: pl.Categories | None = None) -> Parsed:
-    """The column as cells of the given type; texts become categoricals of `words`, where given.
+def parse(raw: pl.Series, cell: CellType) -> Parsed:
+    """The column as cells of the given type; raises `WrongType` for a column of, say, dates where ids are wanted."""
+    return _PARSERS[cell](raw)
 
-    Raises `WrongType` for a column of, say, dates where ids are wanted.
-    """
-    if raw.dtype == pl.String and (words is not None or cell in _REPEATING):
-        raw = raw.cast(pl.Categorical(pl.Categories.random()))
-    if isinstance(raw.dtype, pl.Categorical | pl.Enum):  # each distinct text is read once
-        texts, places = coded(raw)
-        parsed, at = _PARSERS[cell](texts), pl.Series(places)
-        values = parsed.values
-        if words is not None and values.dtype == pl.String:
-            values = values.cast(pl.Categorical(words))
-        return Parsed(
-            pl.concat([values, pl.Series([None], dtype=values.dtype)]).gather(at),
-            pl.concat([parsed.empty, pl.Series([True])]).gather(at),
-            pl.concat([parsed.bad, pl.Series([False])]).gather(at),
-        )
-    parsed = _PARSERS[cell](raw)
-    if words is not None and parsed.values.dtype == pl.String:
-        return Parsed(parsed.values.cast(pl.Categorical(words)), parsed.empty, parsed.bad)
-    return parsed
+
+def _all(like: pl.Series, value: bool) -> pl.Series:
+    """The value for every cell of a column."""
+    return pl.repeat(value, len(like), dtype=pl.Boolean, eager=True)
 
 
 def _is_text(raw: pl.Series) -> bool:
@@ -75,13 +61,14 @@ def _text(raw: pl.Series) -> pl.Series:
 
 
 def _known(raw: pl.Series, values: pl.Series) -> Parsed:
+    if values.null_count() == 0:
+        return Parsed(values)
     empty = raw.is_null()
     return Parsed(values, empty, values.is_null() & ~empty)
 
 
 def _nulls(raw: pl.Series, dtype: type[pl.DataType] | pl.DataType) -> Parsed:
-    empty = pl.Series(raw.name, [True]).new_from_index(0, len(raw)) if len(raw) else pl.Series(raw.name, [], pl.Boolean)
-    return Parsed(pl.Series(raw.name, [None], dtype).new_from_index(0, len(raw)), empty, ~empty)
+    return Parsed(pl.repeat(None, len(raw), dtype=dtype, eager=True), _all(raw, True))
 
 
 def _id(raw: pl.Series) -> Parsed:
@@ -131,6 +118,8 @@ def _number(raw: pl.Series) -> Parsed:
     elif not (raw.dtype.is_numeric() or raw.dtype == pl.Boolean):
         raise WrongType(str(raw.dtype))
     values = raw.cast(pl.Float64, strict=False)
+    if values.null_count() == raw.null_count() and np.isfinite(values.drop_nulls().to_numpy()).all():
+        return _known(raw, values)
     missing = values.is_nan().fill_null(value=False)  # how data frames write "nothing"
     values = values.set(missing | values.is_infinite().fill_null(value=False), None)
     empty = raw.is_null() | missing
@@ -160,11 +149,11 @@ def _time(raw: pl.Series) -> Parsed:
     if raw.dtype == pl.Date:
         return _bounded(raw, raw.cast(pl.Int32).cast(pl.Float64) * 86_400.0)
     if isinstance(raw.dtype, pl.Datetime):
-        unit = {"ms": 1e3, "us": 1e6, "ns": 1e9}[raw.dtype.time_unit]
-        return _bounded(raw, raw.cast(pl.Int64).cast(pl.Float64) / unit)
+        micros = raw.to_physical() * {"ms": 1e3, "us": 1.0, "ns": 1e-3}[raw.dtype.time_unit]
+        return _bounded(raw, micros.round() / 1e6)  # as times that come otherwise are rounded
     if raw.dtype.is_numeric():
         numbers = _number(raw)
-        return _bounded(numbers.values, _epoch(numbers.values), numbers.bad)
+        return _bounded(numbers.values, _rounded(_epoch(numbers.values)), numbers.bad)
     if not _is_text(raw):
         raise WrongType(str(raw.dtype))
     text = _text(raw)
@@ -172,15 +161,25 @@ def _time(raw: pl.Series) -> Parsed:
     for read in (_plain, _iso):  # the quick way first
         if seconds.null_count() > text.null_count():
             seconds = seconds.zip_with(seconds.is_not_null(), read(text))
-    return _bounded(text, seconds)
+    return _bounded(text, _rounded(seconds))
+
+
+def _rounded(seconds: pl.Series) -> pl.Series:
+    """Whole microseconds, so that one moment is one number, however it was written."""
+    return (seconds * 1e6).round() / 1e6
 
 
 def _bounded(raw: pl.Series, seconds: pl.Series, bad: pl.Series | None = None) -> Parsed:
-    seconds = (seconds * 1e6).round() / 1e6  # so that one moment is one number, however it was written
+    if bad is None and len(seconds) and seconds.null_count() == 0 and _inside(seconds.min(), seconds.max()):
+        return Parsed(seconds)
     inside = (seconds >= 0) & (seconds <= _LATEST)
     values = seconds.set(~inside.fill_null(value=False), None)
     unread = values.is_null() & raw.is_not_null()
     return Parsed(values, values.is_null() & ~unread, unread if bad is None else unread | bad)
+
+
+def _inside(least: Any, most: Any) -> bool:
+    return bool(least >= 0 and most <= _LATEST)
 
 
 def _epoch(numbers: pl.Series) -> pl.Series:
@@ -250,7 +249,7 @@ def _list(raw: pl.Series) -> Parsed:
 def _maturity(raw: pl.Series) -> Parsed:
     if raw.dtype.is_numeric() or raw.dtype == pl.Null:
         numbers = _number(raw)
-        return _age(numbers.values, numbers.empty)
+        return _age(numbers.values, raw.is_null() if numbers.empty is None else numbers.empty)
     if not _is_text(raw):
         raise WrongType(str(raw.dtype))
     text = _text(raw)

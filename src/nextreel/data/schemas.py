@@ -149,7 +149,7 @@ INTERACTIONS = Schema(
                aliases=("at", "time")),
         Column("value", "number", "a rating, or whatever the source measures", aliases=("rating",)),
         Column("watch_time", "number", "how long it was watched", low=0, unit="seconds", aliases=("watch_seconds",)),
-        Column("event_id", "text", "names the event; of rows with the same one only the first is an event"),
+        Column("event_id", "id", "names the event; of rows with the same one only the first is an event"),
         Column("device", "text", "such as phone or tv", coded=True),
         Column("location", "text", "where", coded=True),
         Column("position", "whole", "place in the list that was shown, 0 = first", low=0, high=1_000_000),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import polars as pl
 from nextreel.data import movielens, movielens_small
 from nextreel.data.dataset import Dataset, Tables, assemble
 from nextreel.data.errors import DataError, Fault, Report
+from nextreel.data.ids import no_texts
 from nextreel.data.intake import Intake, Reading
 from nextreel.data.schemas import SCHEMAS
-from nextreel.data.tables import SUFFIXES, Raw, pieces, suffix_of
+from nextreel.data.tables import SUFFIXES, Numbered, Raw, pieces, suffix_of
 from nextreel.data.validation import targets
 from nextreel.data.versions import digest_of
 
@@ -73,10 +75,7 @@ def _tables(path: Path, intake: Intake) -> Tables | None:
     if path.is_dir() and (reader := movielens_small.reader_of(path)) is not None:
         return reader(path, intake)
     files = _files(path)
-    found = {
-        name: [pieces(part, told, intake.report, intake.sources) for told, part in parts]
-        for name, parts in files.items()
-    }
+    found = {name: _pieces(parts, intake) for name, parts in files.items()}
     held = {
         name: (_called(files[name]), intake.table(SCHEMAS[name], of))
         for name, of in found.items()
@@ -91,6 +90,11 @@ def _tables(path: Path, intake: Intake) -> Tables | None:
     if interactions is None or not intake.report.ok:
         return None
     return Tables(interactions, **{table: rows for table, (_, rows) in held.items()})
+
+
+def _pieces(parts: Sequence[tuple[str, Path]], intake: Intake) -> list[Iterator[Raw]]:
+    texts: Numbered = defaultdict(no_texts)
+    return [pieces(part, told, intake.report, intake.sources, texts) for told, part in parts]
 
 
 def _called(parts: Sequence[tuple[str, Path]]) -> str:

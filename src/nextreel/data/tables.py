@@ -7,12 +7,13 @@ import gzip
 import io
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeAlias, cast
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from nextreel.data.errors import DataError, Fault, Report, RowNumbers, Told
+from nextreel.data.ids import no_texts
 from nextreel.data.schemas import INTERACTIONS
 from nextreel.data.versions import Source
 
@@ -37,6 +39,8 @@ _CODED = {
     if column.coded or column.type == "kind"
 }
 _FAULTS = (pa.ArrowException, OSError, EOFError, ValueError, zlib.error)  # what broken bytes make the readers raise
+
+Numbered: TypeAlias = defaultdict[str, pl.Series]  # column -> `no_texts` that keep the numbers of its texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,13 @@ def suffix_of(path: Path) -> str | None:
     return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
 
 
-def pieces(path: Path, name: str, report: Report, sources: list[Source]) -> Iterator[Raw]:
+def pieces(
+    path: Path, name: str, report: Report, sources: list[Source], texts: Numbered | None = None
+) -> Iterator[Raw]:
     """The file in pieces of at most about `PIECE` rows, at least one; `name` is how reports call it.
 
+    Files that are given the same `texts` have the same numbers for texts of the same columns, so that each of them is
+    read once.
     The file's size and hash join the sources, its rows are counted in the report. Raises `DataError` when it cannot
     be read as a table to its end.
     """
@@ -82,7 +90,8 @@ def pieces(path: Path, name: str, report: Report, sources: list[Source]) -> Iter
             opened.seek(0)
             match suffix_of(path):
                 case ".parquet":
-                    yield from _counted(_parquet(name, opened), report)
+                    texts = defaultdict(no_texts) if texts is None else texts
+                    yield from _counted(_parquet(name, opened, texts), report)
                 case ".csv.gz":
                     with gzip.open(opened) as packed:
                         yield from _counted(csv(name, cast("IO[bytes]", packed)), report)
@@ -108,7 +117,7 @@ def _once(file: str, names: Sequence[str]) -> None:
         raise DataError.of(file, "every column once", f"more than one column {', '.join(map(repr, twice))}")
 
 
-def _parquet(file: str, opened: IO[bytes]) -> Iterator[Raw]:
+def _parquet(file: str, opened: IO[bytes], texts: Numbered) -> Iterator[Raw]:
     try:
         source = pa.PythonFile(opened, mode="r")
         found = pa_parquet.ParquetFile(source)
@@ -118,20 +127,22 @@ def _parquet(file: str, opened: IO[bytes]) -> Iterator[Raw]:
         # dictionaries as they are stored: each distinct text is judged once
         found = pa_parquet.ParquetFile(source, read_dictionary=words, metadata=found.metadata)
         start = 0
-        for table in _ahead(_joined(found.iter_batches(PIECE), found.schema_arrow)):
-            yield Raw(file, _frame(file, table), RowNumbers(start=start))
-            start += table.num_rows
+        for frame in _ahead(
+            _frame(file, table, texts) for table in _joined(found.iter_batches(PIECE), found.schema_arrow)
+        ):
+            yield Raw(file, frame, RowNumbers(start=start))
+            start += frame.height
     except _FAULTS as error:
         raise DataError.of(file, "a Parquet file", _first_line(error)) from error
 
 
-def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The tables, each one decoded while the one before it is judged: Arrow decodes without Python's lock."""
+def _ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The frames, each one decoded while the one before it is judged: Arrow and polars work without Python's lock."""
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, tables, None)
-        while (table := coming.result()) is not None:
-            coming = reader.submit(next, tables, None)
-            yield table
+        coming = reader.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = reader.submit(next, frames, None)
+            yield frame
 
 
 def _joined(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -148,14 +159,14 @@ def _joined(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
         yield pa.Table.from_batches(waiting, schema=waiting[0].schema if waiting else schema)
 
 
-def _frame(file: str, table: pa.Table) -> pl.DataFrame:
-    """The table with polars' types; a dictionary of texts becomes a categorical of its own, times become UTC."""
+def _frame(file: str, table: pa.Table, texts: Numbered) -> pl.DataFrame:
+    """The table with polars' types; a dictionary of texts becomes a categorical of the column's, times become UTC."""
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         plain = column
         if pa.types.is_dictionary(column.type):
             if _is_text(column.type.value_type):
-                columns.append(_words(name, column))
+                columns.append(_words(name, column, texts[name]))
                 continue
             plain = column.cast(column.type.value_type)
         elif pa.types.is_timestamp(column.type) and column.type.tz is not None:
@@ -171,12 +182,11 @@ def _is_text(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
-def _words(name: str, column: pa.ChunkedArray) -> pl.Series:
-    categories = pl.Categorical(pl.Categories.random())
-    parts = [pl.Series(name, [], categories)]
+def _words(name: str, column: pa.ChunkedArray, texts: pl.Series) -> pl.Series:
+    parts = [texts.alias(name)]
     for chunk in column.chunks:
         distinct = pl.Series(name, pl.from_arrow(chunk.dictionary.cast(pa.large_string())), pl.String)
-        parts.append(distinct.cast(categories).gather(pl.Series(pl.from_arrow(chunk.indices)).cast(pl.UInt32)))
+        parts.append(distinct.cast(texts.dtype).gather(pl.Series(pl.from_arrow(chunk.indices)).cast(pl.UInt32)))
     return pl.concat(parts)
 
 

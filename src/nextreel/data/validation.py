@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,8 @@ from nextreel.data.ids import is_known
 from nextreel.data.parsing import Parsed, WrongType, parse
 from nextreel.data.schemas import Column, Schema
 from nextreel.data.tables import Raw
-from nextreel.types import BoolArray, Kind
+from nextreel.data.texts import REPEATING, Texts
+from nextreel.types import UNKNOWN, BoolArray, Kind
 
 _ABOUT = {"video_id": "a video id, as this kind of interaction is about a video",
           "channel_id": "a channel id, as subscribe and block are about a channel"}  # fmt: skip
@@ -36,7 +38,7 @@ class Checked:
     def __init__(self, schema: Schema, report: Report) -> None:
         self.schema = schema
         self._report = report
-        self._words: defaultdict[str, pl.Categories] = defaultdict(pl.Categories.random)  # column -> its texts
+        self._texts = {column.name: Texts(column.type, coded=column.coded) for column in schema.columns}
         self._seen: dict[str, list[pl.Series]] = {}  # unique column -> values of the pieces before
         self._told: dict[str, tuple[str, ...]] = {}  # file -> columns that were looked for and found
         self._names: dict[str, str | None] = {}  # column -> its name in the file at hand
@@ -56,8 +58,7 @@ class Checked:
             if name is None:
                 continue
             try:
-                words = self._words[column.name] if column.coded else None
-                parsed = parse(raw.frame[name], column.type, words)
+                parsed = self._parsed(column, raw.frame[name])
             except WrongType as wrong:
                 if raw.file not in self._told:
                     self._report.add(Problem(raw.file, None, name, column.expected, f"a column of type {wrong}"))
@@ -67,6 +68,12 @@ class Checked:
         if raw.file not in self._told:
             self._compare(raw.file, tuple(columns))
         return pl.DataFrame(columns), faults
+
+    def _parsed(self, column: Column, cells: pl.Series) -> Parsed:
+        """The typed cells of a column; raises `WrongType` where none can be made of it."""
+        if column.coded or column.type in REPEATING or isinstance(cells.dtype, pl.Categorical | pl.Enum):
+            return self._texts[column.name].parse(cells)
+        return parse(cells, column.type)
 
     def named(self, fault: Fault) -> Fault:
         """The fault of a column of the schema with the name that the column has in the file at hand."""
@@ -106,14 +113,17 @@ class Checked:
         self._told[file] = columns
 
     def _faults(self, raw: Raw, column: Column, name: str, parsed: Parsed) -> list[Fault]:
-        bad = mask(parsed.bad)
-        if column.low is not None:
-            bad = bad | mask(parsed.values < column.low)
-        if column.high is not None:
-            bad = bad | mask(parsed.values > column.high)
         cells = raw.frame[name]
-        faults = [Fault(name, bad, Told(column.expected, cells))]
-        if column.required or column.filled:
+        wrong = [parsed.bad] if parsed.bad is not None else []
+        if column.low is not None and _passes(parsed.values.min(), column.low, operator.lt):
+            wrong.append(parsed.values < column.low)
+        if column.high is not None and _passes(parsed.values.max(), column.high, operator.gt):
+            wrong.append(parsed.values > column.high)
+        faults = []
+        if wrong:
+            bad = np.logical_or.reduce([mask(one) for one in wrong])
+            faults.append(Fault(name, bad, Told(column.expected, cells)))
+        if parsed.empty is not None and (column.required or column.filled):
             faults.append(Fault(name, mask(parsed.empty), Told(column.expected)))
         if column.unique:
             again = ~(mask(parsed.values.is_first_distinct()) | mask(parsed.values.is_null()))
@@ -122,6 +132,11 @@ class Checked:
             self._seen[name].append(parsed.values)
             faults.append(Fault(name, again, Told("every id once", cells)))
         return [fault for fault in faults if fault.bad.any()]
+
+
+def _passes(extreme: Any, bound: float, over: Callable[[Any, float], bool]) -> bool:
+    """Whether any value passes a bound: whether the least or the greatest one, None without values, does."""
+    return extreme is not None and over(extreme, bound)
 
 
 def mask(series: pl.Series) -> BoolArray:
@@ -134,12 +149,14 @@ def targets(raw: Raw, frame: pl.DataFrame, report: Report) -> list[Fault]:
     about_channel = np.zeros(raw.frame.height, np.bool_)
     unread = np.zeros(raw.frame.height, np.bool_)
     if "kind" in frame.columns:
-        about_channel = mask(frame["kind"].is_in([int(Kind.SUBSCRIBE), int(Kind.BLOCK)]))
-        unread = mask(frame["kind"].is_null())
+        kind = frame["kind"].fill_null(UNKNOWN).to_numpy()
+        about_channel = (kind == Kind.SUBSCRIBE) | (kind == Kind.BLOCK)
+        unread = kind == UNKNOWN
     faults = []
     for name, wanted in (("video_id", ~about_channel & ~unread), ("channel_id", about_channel)):
         if name in frame.columns:
-            faults.append(Fault(name, wanted & mask(frame[name].is_null()), Told(_ABOUT[name])))
+            if frame[name].null_count():
+                faults.append(Fault(name, wanted & mask(frame[name].is_null()), Told(_ABOUT[name])))
         elif name in raw.frame.columns:
             continue  # it is there, with a type that is in the report
         elif wanted.any():
