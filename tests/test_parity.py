@@ -122,7 +122,7 @@ def test_served_rows_are_computed_again_without_a_mismatch(served: Path, again: 
     compared = {column.name: column.compared for column in found.columns}
     assert compared.pop(STATE) == found.requests
     assert set(compared.values()) == {found.rows}
-    assert {"score_two_tower", "rank_ease", "share_7d", "plays", "ranker_relevance"} <= set(compared)
+    assert {"score_two_tower", "rank_ease", "share_30d", "plays", "ranker_relevance"} <= set(compared)
 
 
 def test_the_log_holds_states_that_are_ahead_of_the_counters(served: Path) -> None:
@@ -153,12 +153,12 @@ def test_a_feature_that_changed_is_named(again: Callable[..., Parity], monkeypat
 
         return feature
 
-    changed = tuple(skewed(one) if one.__name__ == "share_all" else one for one in features.TIMELESS)
+    changed = tuple(skewed(one) if one.__name__ == "average_watch_share" else one for one in features.TIMELESS)
     monkeypatch.setattr(features, "TIMELESS", changed)
     found = again()
-    assert set(named(found)) <= {"share_all", "ranker_relevance"}
-    assert named(found)["share_all"] == pytest.approx(0.5, abs=0.2)
-    (column,) = [column for column in found.columns if column.name == "share_all"]
+    assert set(named(found)) <= {"average_watch_share", "ranker_relevance"}
+    assert named(found)["average_watch_share"] == pytest.approx(0.5, abs=0.2)
+    (column,) = [column for column in found.columns if column.name == "average_watch_share"]
     assert column.largest == pytest.approx(0.001, rel=1e-3)
     assert 0 < found.rate < 0.02
 
@@ -303,7 +303,7 @@ def test_the_command_prints_the_rates_and_fails_on_a_mismatch(
     good = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "parity.json")])
     assert good.exit_code == 0, good.output
     assert "Mismatch rate 0.000000 over 6 requests" in good.stdout
-    assert "share_7d" in good.stdout
+    assert "share_30d" in good.stdout
     written = json.loads((tmp_path / "parity.json").read_text())
     assert (written["requests"], written["rate"], written["exact"]) == (6, 0.0, 1.0)
     real = parity.verify

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from nextreel.features import fingerprint
 from nextreel.metrics import gauc
 from nextreel.ranking import catboost
 from nextreel.ranking.catboost import CatBoostParams, CatBoostRanker, Rows
@@ -86,6 +88,20 @@ def test_a_loaded_ranker_scores_as_the_saved_one(ranker: CatBoostRanker, tmp_pat
     np.testing.assert_array_equal(loaded.score(matrix), ranker.score(matrix))
     assert loaded.names == ranker.names
     assert loaded.importance == pytest.approx(ranker.importance)
+
+
+def test_a_lean_ranker_scores_alike_without_what_no_tree_reads() -> None:
+    rows = planted(0)
+    same = np.zeros((len(rows), 2), np.float32)  # no tree can ask about them
+    wide = replace(rows, names=("score_a", *NAMES, "age"), values=np.hstack([same[:, :1], rows.values, same[:, 1:]]))
+    whole = catboost.fit(wide, wide, SMALL)
+    lean = whole.lean()
+    assert set(NAMES[::2]) < set(lean.names) <= {"score_a", *NAMES}
+    assert lean.fingerprint == fingerprint(lean.names)
+    assert lean.importance == whole.importance
+    kept = [wide.names.index(name) for name in lean.names]
+    found = lean.score(Matrix(lean.names, wide.values[:, kept]))
+    np.testing.assert_array_equal(found, whole.score(Matrix(wide.names, wide.values)))
 
 
 @pytest.mark.parametrize(("depth", "iterations"), [(1, 5), (4, 60), (10, 8)])

@@ -20,6 +20,7 @@ from nextreel.ranking.trees import Trees, from_catboost
 from nextreel.types import FloatArray, Matrix, NextreelError
 
 TREES_FILE, MODEL_FILE, ABOUT_FILE = "trees.npz", "ranker_model.cbm", "ranker.json"
+SCORES_AND_RANKS = ("score_", "rank_")  # how the columns begin that every moment has anyway
 
 
 class CatBoostParams(Params):
@@ -55,7 +56,7 @@ class Rows:
         """The same rows with only the features that are not the same in all of them; scores and ranks stay."""
         first = self.values[:1]
         same = ((self.values == first) | (np.isnan(self.values) & np.isnan(first))).all(axis=0)
-        kept = [n for n, name in enumerate(self.names) if not same[n] or name.startswith(("score_", "rank_"))]
+        kept = [n for n, name in enumerate(self.names) if not same[n] or name.startswith(SCORES_AND_RANKS)]
         names = tuple(self.names[n] for n in kept)
         return replace(self, names=names, values=self.values[:, kept])
 
@@ -92,6 +93,16 @@ class CatBoostRanker:
         if matrix.names != self.names:
             self.check(matrix.names)
         return self.trees.score(matrix.values)[:, None]
+
+    def lean(self) -> CatBoostRanker:
+        """The same ranker without the features that no tree reads, which need not be computed; scores and ranks stay.
+
+        CatBoost's own model and the importance still name all columns that it was fitted on.
+        """
+        read = set(self.trees.column.tolist())
+        kept = [n for n, name in enumerate(self.names) if n in read or name.startswith(SCORES_AND_RANKS)]
+        names = tuple(self.names[n] for n in kept)
+        return replace(self, names=names, trees=self.trees.over(kept), fingerprint=fingerprint(names))
 
     def check(self, names: tuple[str, ...]) -> None:
         """Raises `NextreelError` unless these are the columns the ranker was fitted on: names, order and meaning."""

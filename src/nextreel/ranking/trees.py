@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,11 @@ class Trees:
             leaf |= answers[split[level]]
         total = leaves[leaf + first].sum(axis=0, dtype=np.float64)
         return np.asarray(total * self.scale + self.bias, np.float32)
+
+    def over(self, columns: Sequence[int]) -> Trees:
+        """The same trees over rows of these columns alone, which hold every one that is asked about."""
+        place = {column: new for new, column in enumerate(columns)}
+        return replace(self, column=np.array([place[column] for column in self.column.tolist()], np.intp))
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.intp], FloatArray, NDArray[np.intp]]:

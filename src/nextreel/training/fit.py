@@ -68,7 +68,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds["replay"] = perf_counter() - started
 
     started = perf_counter()
-    ranker = fit_ranker(rows, config, progress)
+    ranker = fit_ranker(rows, config, progress).lean()
     seconds["ranker"] = perf_counter() - started
 
     started = perf_counter()
