@@ -206,7 +206,7 @@ def test_a_batch_of_one_source_holds_k_new_videos_for_everybody_best_first(read_
     assert_batch_is_sound(read_only, table, 20)
     scores = table["score"].to_numpy().reshape(-1, 20)
     assert (np.diff(scores, axis=1) <= 0).all()
-    towers = read_only.alone("two_tower").sources[0].retriever
+    towers = read_only.recommender.alone("two_tower").sources[0].retriever
     state = read_only.store.user(SOMEONE)
     request = Request(SOMEONE, read_only.data_end, 20)
     own = [row for row in towers.retrieve(request, state, 120)[0] if read_only.catalogue.available[row]]

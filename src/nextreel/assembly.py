@@ -20,12 +20,15 @@ from nextreel.ranking.catboost import CatBoostParams, CatBoostRanker
 from nextreel.relevance import Relevance
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.als import AlsParams
-from nextreel.retrieval.item_item import ItemItemParams
+from nextreel.retrieval.item_item import ItemItem, ItemItemParams
 from nextreel.retrieval.popular import Popular
+from nextreel.retrieval.transitions import TransitionParams
 from nextreel.retrieval.two_tower import retriever
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.retriever import TwoTower
 from nextreel.types import Catalogue, NextreelError, Ranker, Retriever
+
+MODELS = ("two_tower", "als", "ease", "item_item", "transitions")  # sources that are fitted
 
 
 class ConfigError(NextreelError):
@@ -54,6 +57,7 @@ class Quotas(Params):
     als: int = Field(default=60, ge=0)
     ease: int = Field(default=100, ge=0)
     item_item: int = Field(default=40, ge=0)
+    transitions: int = Field(default=40, ge=0)
     popular_all: int = Field(default=0, ge=0)  # without timestamps it has the quota of popular_7d at least
     popular_7d: int = Field(default=80, ge=0)
     popular_1d: int = Field(default=0, ge=0)
@@ -68,6 +72,7 @@ class Config(Params):
     als: AlsParams = AlsParams()
     ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000)
     item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=25)
+    transitions: TransitionParams = TransitionParams()
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
@@ -92,20 +97,30 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(f"{path}: {problems}.") from error
 
 
+def only(config: Config, source: str) -> Config:
+    """The same configuration with one source. Raises `ConfigError` for a source there is none of."""
+    quotas = config.quotas.model_dump()
+    if source not in quotas:
+        raise ConfigError(f"No source '{source}'. Hint: one of {', '.join(quotas)}.")
+    alone = {name: max(quota, 1) if name == source else 0 for name, quota in quotas.items()}
+    return config.model_copy(update={"quotas": Quotas(**alone)})
+
+
 @dataclass(frozen=True)
 class Models:
     """The fitted models of one release; None for a source that the configuration leaves out."""
 
     two_tower: TwoTower | None
     als: als.Als | None
-    ease: item_item.ItemItem | None
-    item_item: item_item.ItemItem | None
+    ease: ItemItem | None
+    item_item: ItemItem | None
+    transitions: ItemItem | None
     words: Mapping[str, Vocabulary]  # of what is text in profiles and requests
 
     def save(self, folder: Path) -> None:
         """Writes each model into a folder of its name, and the vocabularies into theirs."""
         words.save(self.words, folder)
-        for name in ("two_tower", "als", "ease", "item_item"):
+        for name in MODELS:
             model = getattr(self, name)
             if model is not None:
                 model.save(folder / name)
@@ -118,6 +133,7 @@ class Models:
             als=als.load(folder / "als") if (folder / "als").is_dir() else None,
             ease=item_item.load(folder / "ease") if (folder / "ease").is_dir() else None,
             item_item=item_item.load(folder / "item_item") if (folder / "item_item").is_dir() else None,
+            transitions=item_item.load(folder / "transitions") if (folder / "transitions").is_dir() else None,
             words=words.load(folder),
         )
 
@@ -141,10 +157,11 @@ def build(
     if not timed:  # there is no popularity but that of all time
         quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d)})
     retrievers: Mapping[str, Retriever | None] = {
-        "two_tower": models.two_tower,
+        "two_tower": None if models.two_tower is None else models.two_tower.over(counters),
         "als": models.als,
         "ease": models.ease,
         "item_item": models.item_item,
+        "transitions": models.transitions,
         "popular_all": Popular(counters, "all"),
         "popular_7d": Popular(counters, "7d") if timed else None,
         "popular_1d": Popular(counters, "1d") if timed else None,

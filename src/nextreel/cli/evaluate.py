@@ -15,11 +15,16 @@ from nextreel.cli.progress import bars
 def evaluate(
     data: Data,
     protocol: Annotated[
-        Literal["frozen"],
+        Literal["frozen", "live", "leave-last-out"],
         typer.Option(
-            help="`frozen`: first 80 % of the time trains, 10 % chooses, and one list must hold for the rest."
+            help="`frozen`: first 80 % of the time trains, 10 % chooses, and one list must hold for the rest. `live`: "
+            "each row of that rest is a request at its own time. `leave-last-out`: everybody's last row, as in papers."
         ),
     ] = "frozen",
+    source: Annotated[
+        str | None, typer.Option(help="Judge this source alone, such as `two_tower`, instead of the whole pipeline.")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="With `live`: ask at each n-th row alone.")] = 1,
     config: ConfigFile = None,
     full: Annotated[bool, typer.Option("--full", help="Print every metric at every k, and what each says.")] = False,
     json_file: Annotated[
@@ -38,7 +43,6 @@ def evaluate(
     from nextreel import evaluation
     from nextreel.assembly import load_config
 
-    del protocol  # one so far; typer refuses any other name
     settings = load_config(config)
     dataset = loading.load(
         data,
@@ -49,7 +53,7 @@ def evaluate(
         unknown_channels=unknown_channels,
     )
     with bars() as progress:
-        results = evaluation.frozen(dataset, settings, progress)
+        results = evaluation.evaluate(dataset, protocol, settings, source=source, every=every, progress=progress)
     show.out.print(results.full_table() if full else results.table())
     if json_file:
         show.out.print(f"Wrote {' and '.join(map(str, evaluation.write(results, json_file)))}", soft_wrap=True)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+    from nextreel.evaluation.segments import Segment
+    from nextreel.evaluation.stages import StageResults
+
 
 @dataclass(frozen=True)
 class Row:
@@ -49,10 +52,13 @@ class Results:
 
     protocol: str
     users: int
-    truths: float  # mean number of right videos per user
+    requests: int
+    truths: float  # mean number of right videos per request
     videos: int  # the catalogue that coverage and Gini are shares of
     rows: Sequence[Row]
     comparisons: Sequence[Comparison]
+    stages: StageResults | None  # None where one source alone was asked
+    segments: Sequence[Segment]
     notes: Sequence[str]
     seed: int
     seconds: float
@@ -76,7 +82,7 @@ class Results:
 
     def to_markdown(self) -> str:
         """The main metrics, the differences and the lineage; every metric at every k and its meaning in a fold."""
-        lines = [f"{self._about()} Mean over users.", "", *tables.summary().markdown(self.rows), ""]
+        lines = [f"{self._about()} Mean over requests.", "", *tables.summary().markdown(self.rows), ""]
         lines += [f"- {line}" for line in self._remarks()]
         lines += ["", "<details><summary>Every metric at every k</summary>", ""]
         for view in (*tables.by_cut(self.rows), tables.others(self.rows)):
@@ -87,7 +93,7 @@ class Results:
 
     def table(self) -> Table:
         """The main metrics for a terminal of 80 columns, the differences below them."""
-        above = f"Protocol {self.protocol}: {self.users:,} users, {self.truths:.1f} right videos each"
+        above = f"Protocol {self.protocol}: {self._asked()}"
         return tables.narrow_summary(above).rich(self.rows, caption="\n".join(self._remarks()))
 
     def full_table(self) -> Group:
@@ -101,10 +107,10 @@ class Results:
         return Group(self._about(), "", cuts, other, *below)
 
     def _about(self) -> str:
-        return (
-            f"Protocol: {self.protocol}. {self.users:,} users, {self.truths:.1f} right videos each, "
-            f"{self.videos:,} videos."
-        )
+        return f"Protocol: {self.protocol}. {self._asked()}, {self.videos:,} videos."
+
+    def _asked(self) -> str:
+        return f"{self.requests:,} requests of {self.users:,} users, {self.truths:.1f} right videos each"
 
     def _remarks(self) -> list[str]:
         return [*map(str, self.comparisons), *self.notes]

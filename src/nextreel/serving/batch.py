@@ -31,7 +31,7 @@ def top_n(
     one type: among integers and texts, all user ids are texts.
     """
     asked = system.store.users() if users is None else list(users)
-    recommender = system.recommender if source is None else system.alone(source)
+    recommender = system.recommender if source is None else system.recommender.alone(source)
     ids: list[VideoId] = []
     scores: list[FloatArray] = []
     counts = np.zeros(len(asked), np.int64)

@@ -16,6 +16,7 @@ from nextreel.progress import Progress, silent
 from nextreel.ranking import catboost
 from nextreel.ranking.catboost import CatBoostRanker, Rows
 from nextreel.retrieval import als, item_item
+from nextreel.retrieval.transitions import fit_transitions
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training.moments import examples
@@ -109,7 +110,7 @@ def fit_models(
 
     columns = (events.user, events.video, graded, len(events.user_ids), len(catalogue))
     quotas = config.quotas
-    towers = closed_form = neighbours = factors = None
+    towers = closed_form = neighbours = factors = follows = None
     if quotas.two_tower > 0:
         towers = fitting.fit(
             events, graded, catalogue, config.two_tower, progress, warm.two_tower if warm else None, profiles
@@ -122,8 +123,13 @@ def fit_models(
     if quotas.item_item > 0:
         with progress("counting neighbours"):
             neighbours = item_item.fit_cosine(*columns, config.item_item)
+    if quotas.transitions > 0:
+        with progress("counting transitions"):
+            follows = fit_transitions(*columns, config.transitions)
     vocabularies = warm.words if warm else words.fit(events, profiles, config.vocabulary_floor)
-    return Models(two_tower=towers, als=factors, ease=closed_form, item_item=neighbours, words=vocabularies)
+    return Models(
+        two_tower=towers, als=factors, ease=closed_form, item_item=neighbours, transitions=follows, words=vocabularies
+    )
 
 
 def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> CatBoostRanker:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nextreel.retrieval.two_tower.inputs import IntArray, Sequences, gap_codes
 from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.retrieval.two_tower.trends import Snapshots
 from nextreel.types import DAY, BoolArray, Events, FloatArray, RowArray
 
 MASKED = -1e4  # as in the model: a score that adds nothing to a softmax
@@ -30,6 +31,8 @@ class Batch:
     bias: FloatArray  # (b, n) log-Q correction, MASKED for what is spared
     explicit: IntArray  # (b, m)
     explicit_bias: FloatArray  # (b, m)
+    trends: NDArray[np.float16]  # (snapshots, videos, windows)
+    snapshot: IntArray  # (b, t) place in `trends` of what was known when the target was chosen
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,13 @@ def windows(lengths: IntArray, size: int, rng: np.random.Generator) -> tuple[Int
     return user, low, high
 
 
+def returns(histories: Sequences, hours: float) -> BoolArray:
+    """(n,) events before which their person was away for so long; also everybody's first."""
+    away = np.diff(histories.at, prepend=-np.inf) >= hours * 3600.0
+    away[histories.starts[:-1]] = True
+    return away
+
+
 class Sampler:
     """Makes the batches of an epoch; the same seed makes the same batches."""
 
@@ -80,11 +90,14 @@ class Sampler:
         ends: IntArray,
         profile: IntArray,
         explicit: Disliked,
-        n_videos: int,
+        trends: Snapshots,
         params: TwoTowerParams,
     ) -> None:
         self.histories, self.ends, self.profile, self.explicit, self.params = histories, ends, profile, explicit, params
-        self.n_videos = n_videos
+        self.trends, self.n_videos = trends, trends.values.shape[1]
+        self.snapshot = trends.before(histories.at)  # of the position that foretells each event
+        self.back = returns(histories, params.return_hours)
+        n_videos = self.n_videos
         self.rng = np.random.default_rng(params.seed)
         trained = np.repeat(histories.starts[:-1], ends - histories.starts[:-1])
         trained += np.arange(len(trained)) - np.repeat(
@@ -128,13 +141,10 @@ class Sampler:
         return max(1, round(float((self.ends - self.histories.starts[:-1]).sum()) / self.params.batch))
 
     def _targets(self, user: IntArray, place: IntArray) -> IntArray:
-        """The position each token shall foretell: its own place, or one of the next few events of the user."""
-        params = self.params
-        if params.horizon_share == 0 or params.horizon == 1:
-            return place
-        left = np.minimum(self.ends[user][:, None] - place, params.horizon)
+        """The event each position shall foretell: the very next, or, for who comes back, one of the next few."""
+        left = np.minimum(self.ends[user][:, None] - place, self.params.horizon)
         ahead = (self.rng.random(place.shape) * left).astype(np.int64)
-        return place + np.where(self.rng.random(place.shape) < params.horizon_share, ahead, 0)
+        return np.where(self.back[place], place + ahead, place)
 
     def _batch(self, user: IntArray, low: IntArray, high: IntArray) -> Batch:
         histories, params, rng = self.histories, self.params, self.rng
@@ -142,6 +152,7 @@ class Sampler:
         inside = np.arange(longest) < (high - low)[:, None]  # (b, t)
         place = histories.starts[user][:, None] + np.minimum(low[:, None] + np.arange(longest), high[:, None] - 1)
         target = self._targets(user, place)
+        weight = np.where(self.back[place], np.float32(params.return_weight), np.float32(1))
         watched = place[:, :-1]
         gaps = gap_codes(np.diff(histories.at[place], axis=1)) if params.request_gap else np.zeros_like(watched)
         negatives = np.searchsorted(self.cumulative, rng.random(params.negatives) * self.cumulative[-1])
@@ -163,6 +174,7 @@ class Sampler:
             mine[np.arange(b)[:, None], own] = True
             mine[np.arange(b)[:, None], target_of] = True
             bias = np.where(mine[:, negative], MASKED, bias)
+        seen, snapshot = np.unique(self.snapshot[place], return_inverse=True)
         profile = self.profile[user] * (rng.random((b, 1)) >= params.profile_dropout)
         return Batch(
             rows=rows.astype(np.int32),
@@ -171,11 +183,13 @@ class Sampler:
             gaps=gaps,
             profile=profile,
             targets=target_of,
-            scale=np.where(inside, self.scale[target], 0.0).astype(np.float32),
+            scale=np.where(inside, self.scale[target] * weight, 0.0).astype(np.float32),
             negatives=negative,
             bias=bias.astype(np.float32),
             explicit=local[2 * size + len(negatives) :].reshape(explicit.shape),
             explicit_bias=np.where(there, np.log(params.explicit_weight), MASKED).astype(np.float32),
+            trends=self.trends.values[seen[:, None], rows],
+            snapshot=snapshot.reshape(place.shape),
         )
 
     def _explicit(self, user: IntArray) -> tuple[IntArray, BoolArray]:

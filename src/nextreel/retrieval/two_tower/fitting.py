@@ -28,9 +28,11 @@ from nextreel.retrieval.two_tower.inputs import (
     gap_codes,
     sequences,
 )
-from nextreel.retrieval.two_tower.model import Towers, sampled_softmax
+from nextreel.retrieval.two_tower.model import Negatives, Towers, sampled_softmax
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.retriever import TwoTower, TwoTowerError
+from nextreel.retrieval.two_tower.trends import Snapshots, snapshots
+from nextreel.store import Counters
 from nextreel.types import Catalogue, Events, FloatArray, Profile
 
 VIDEO_CHUNK = 8192  # videos encoded at once
@@ -49,6 +51,7 @@ class _Data:
     inputs: VideoInputs
     histories: Sequences
     profile: IntArray  # (users, 4)
+    trends: Snapshots
     held_out: NDArray[np.intp]  # users whose last positive is kept for validation
 
     @property
@@ -91,7 +94,7 @@ def fit(
         if warm is not None:
             _start_from(towers, warm, data)
         explicit = disliked(events, weights, data.histories.users, len(catalogue))
-        sampler = Sampler(data.histories, data.ends, data.profile, explicit, len(catalogue), params)
+        sampler = Sampler(data.histories, data.ends, data.profile, explicit, data.trends, params)
         metrics = _train(towers, data, sampler, params, warm is not None, progress)
         return _served(towers, data, params, metrics)
     finally:
@@ -126,7 +129,8 @@ def _data(
     held_out = np.sort(
         rng.permutation(long_enough)[: min(params.validation_users if validate else 0, len(long_enough) // 2)]
     )
-    return _Data(videos, people, videos.encode(catalogue, cache), histories, profile, held_out)
+    trends = snapshots(Counters(len(catalogue)), events, weights, params.trends, len(catalogue))
+    return _Data(videos, people, videos.encode(catalogue, cache), histories, profile, trends, held_out)
 
 
 def _train(
@@ -213,17 +217,24 @@ def _step(
         torch.from_numpy(batch.gaps),
         torch.from_numpy(batch.profile),
     )
-    explicit = None
-    if batch.explicit.shape[1]:
-        explicit = (_rows(vectors, batch.explicit), torch.from_numpy(batch.explicit_bias))
-    losses = sampled_softmax(
-        towers.user(x),
-        _rows(vectors, batch.targets),
+    users, weights = towers.user(x)
+    targets = batch.targets
+    hits = torch.from_numpy(targets[..., None] == batch.negatives)
+    shared = Negatives(
         vectors[torch.from_numpy(batch.negatives)],
         torch.from_numpy(batch.bias),
-        torch.from_numpy(batch.targets[..., None] == batch.negatives),
-        explicit,
-        params.temperature,
+        hits,
+        _trend(weights, batch, batch.negatives),
+    )
+    negatives = [shared]
+    if batch.explicit.shape[1]:
+        own = _trend(
+            weights, batch, np.broadcast_to(batch.explicit[:, None], (*targets.shape, batch.explicit.shape[1]))
+        )
+        negatives.append(Negatives(_rows(vectors, batch.explicit), torch.from_numpy(batch.explicit_bias), None, own))
+    extra = _trend(weights, batch, targets[..., None])
+    losses = sampled_softmax(
+        users, _rows(vectors, targets), None if extra is None else extra[..., 0], negatives, params.temperature
     )
     scale = torch.from_numpy(batch.scale)
     loss = (losses * scale).sum() / scale.sum().clamp(min=1e-6)
@@ -232,6 +243,20 @@ def _step(
     torch.nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
     optimizer.step()
     return float(loss.detach())
+
+
+def _trend(weights: Tensor, batch: Batch, videos: IntArray) -> Tensor | None:
+    """What popularity adds (b, t, m) to the scores of videos (m,) for all positions, or (b, t, m); None without it."""
+    b, t, many = weights.shape
+    if many == 0:
+        return None
+    if videos.ndim == 1:
+        known = torch.from_numpy(batch.trends[:, videos].astype(np.float32))  # (snapshots, m, windows)
+        known = torch.nn.functional.embedding(torch.from_numpy(batch.snapshot).reshape(-1), known.flatten(1))
+        known = known.view(b * t, -1, many)
+    else:
+        known = torch.from_numpy(batch.trends[batch.snapshot[..., None], videos].astype(np.float32)).flatten(0, 1)
+    return (known @ weights.reshape(b * t, many, 1)).view(b, t, -1)
 
 
 def _rows(vectors: Tensor, rows: IntArray) -> Tensor:
@@ -268,8 +293,12 @@ def _validate(towers: Towers, data: _Data, params: TwoTowerParams) -> dict[str, 
             torch.from_numpy(gaps),
             torch.from_numpy(data.profile[users]),
         )
-        answers = towers.user(x)[torch.arange(len(users)), torch.from_numpy(lengths)]  # what lies behind is padding
-        scores = (answers @ vectors.T).numpy()
+        found, weights = towers.user(x)
+        last = torch.arange(len(users)), torch.from_numpy(lengths)  # what lies behind is padding
+        scores = (found[last] @ vectors.T).numpy() / params.temperature
+        if params.trends:
+            known = data.trends.values[data.trends.before(histories.at[end])].astype(np.float32)
+            scores += (known @ weights[last].numpy()[:, :, None])[:, :, 0]
         truth = scores[np.arange(len(users)), histories.rows[end]].copy()
         for i in range(len(users)):
             scores[i, histories.rows[first[i] : end[i]]] = -np.inf
@@ -335,5 +364,6 @@ def _served(towers: Towers, data: _Data, params: TwoTowerParams, metrics: dict[s
         user_graph=export.user_graph(towers, params),
         video_graph=export.video_graph(towers, data.videos.features),
         metrics=metrics,
+        trends=data.trends.values[-1].astype(np.float32) if params.trends else None,
         stored_weights={name: value.numpy().copy() for name, value in towers.state_dict().items()},
     )

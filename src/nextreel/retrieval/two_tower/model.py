@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 # Threads that spin while they wait make training 5 times slower as soon as anything else wants a core. Read by
@@ -132,6 +134,7 @@ class UserTower(nn.Module):
         self.blocks = nn.ModuleList(Block(params) for _ in range(params.blocks))
         self.last = nn.LayerNorm(dim)
         self.out = nn.Linear(dim, dim)
+        self.trends = nn.Linear(dim, len(params.trends))
         self.dropout = nn.Dropout(params.dropout)
         for table in (self.gaps, self.positions, self.country, self.gender, self.age):
             nn.init.normal_(table.weight, std=0.02)
@@ -158,11 +161,16 @@ class UserTower(nn.Module):
         said: Tensor = self.video(vectors * self.scale) + weights[..., None] * self.weight + self.gaps(gaps)
         return said
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Unit vectors (b, t, dim) for what comes after each of the embedded tokens (b, t, dim)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes after each of the embedded tokens (b, t, dim): unit vectors (b, t, dim), weights of the trends."""
         for block in self.blocks:
             x = block(x)
-        return F.normalize(self.out(self.last(x)), dim=-1)
+        return self.answer(x)
+
+    def answer(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors (..., dim) and the weights (..., trends) of how popular videos are, from the last block."""
+        x = self.last(x)
+        return F.normalize(self.out(x), dim=-1), self.trends(x)
 
 
 class Towers(nn.Module):
@@ -190,11 +198,14 @@ class ServedUserTower(nn.Module):
     def __init__(self, towers: Towers, params: TwoTowerParams) -> None:
         super().__init__()
         self.towers = towers
+        self.temperature = params.temperature
         places = params.length + 1
         self.register_buffer("mask", torch.full((places, places), MASKED).triu(1), persistent=False)
 
     def forward(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
-        """Unit vector (1, dim) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l,) and profile (1, 4).
+        """Vector (1, dim + trends) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l,) and profile (1, 4).
+
+        It holds the unit vector, and the weights of the trends on the scale of cosines.
 
         The first of the videos is none: the start takes its place, so that nothing is ever empty.
         """
@@ -206,36 +217,47 @@ class ServedUserTower(nn.Module):
         *first, last = list(tower.blocks)
         for block in first:
             x = block.of_one(x, mask[: x.shape[0], : x.shape[0]])  # type: ignore[operator]
-        return F.normalize(tower.out(tower.last(last.last_of_one(x))), dim=-1)  # type: ignore[operator]
+        vector, trends = tower.answer(last.last_of_one(x))  # type: ignore[operator]
+        return torch.cat([vector, trends * self.temperature], -1)
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """What a positive is set against: m negatives of every position (m = n shared ones, or a window's own)."""
+
+    vectors: Tensor  # (n, dim) shared, or (b, m, dim)
+    bias: Tensor  # (b, n), MASKED where there is none
+    hits: Tensor | None  # (b, t, n) where a negative is the positive itself
+    extra: Tensor | None  # (b, t, n) what the trends add to the scores
 
 
 def sampled_softmax(
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    bias: Tensor,
-    hits: Tensor,
-    explicit: tuple[Tensor, Tensor] | None,
-    temperature: float,
+    users: Tensor, positives: Tensor, extra: Tensor | None, negatives: Sequence[Negatives], temperature: float
 ) -> Tensor:
-    """Cross-entropy (b, t) of each positive against shared sampled negatives and a window's own explicit ones.
+    """Cross-entropy (b, t) of each positive against its negatives.
 
-    loss = log(exp(s+) + sum_j exp(s_j + bias_j)) - s+, with s = cosine / temperature. `users` and `positives` are
-    (b, t, dim), `negatives` (n, dim), `bias` (b, n): -log(n q_j), which makes the sum an unbiased estimate of that
-    over all videos. `hits` (b, t, n) tells where a negative is the positive itself and does not count. `explicit` is
-    vectors (b, m, dim) and bias (b, m), MASKED where there is none.
+    loss = log(exp(s+) + sum_j exp(s_j + bias_j)) - s+, with s = cosine / temperature + what the trends add (`extra` to
+    the positives, (b, t)). `users` and `positives` are (b, t, dim). For sampled negatives the bias is -log(n q_j),
+    which makes the sum an unbiased estimate of that over all videos.
     Source: Bengio, Senecal, Adaptive importance sampling to accelerate training of a neural probabilistic language
     model, IEEE TNN (2008); Yi et al., Sampling-bias-corrected neural modeling, RecSys (2019).
     """
     b, t, _ = users.shape
     scaled = users / temperature
     positive = (scaled * positives).sum(-1)
-    logits = (scaled.reshape(b * t, -1) @ negatives.t()).view(b, t, -1)  # one large product, not one per window
-    logits += bias[:, None]
-    logits.masked_fill_(hits, MASKED)
-    others = torch.logsumexp(logits, -1)
-    if explicit is not None:
-        vectors, explicit_bias = explicit
-        own = torch.logsumexp(torch.baddbmm(explicit_bias[:, None].expand(b, t, -1), scaled, vectors.mT), -1)
-        others = torch.logaddexp(others, own)
+    if extra is not None:
+        positive = positive + extra
+    sums = []
+    for some in negatives:
+        if some.vectors.ndim == 2:  # one large product, not one per window
+            logits = (scaled.reshape(b * t, -1) @ some.vectors.t()).view(b, t, -1)
+            logits += some.bias[:, None]
+        else:
+            logits = torch.baddbmm(some.bias[:, None].expand(b, t, -1), scaled, some.vectors.mT)
+        if some.extra is not None:
+            logits = logits + some.extra
+        if some.hits is not None:
+            logits = logits.masked_fill(some.hits, MASKED)
+        sums.append(torch.logsumexp(logits, -1))
+    others = sums[0] if len(sums) == 1 else torch.logsumexp(torch.stack(sums), 0)
     return F.softplus(others - positive)

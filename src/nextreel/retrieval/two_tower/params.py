@@ -24,6 +24,7 @@ class TwoTowerParams(Params):
     text_dim: int = Field(default=128, ge=1)  # of the hashed text
     min_count: int = Field(default=5, ge=1)  # events a video needs for an embedding of its own
     request_gap: bool = True  # the time since the last event is an input; off where data have no times
+    trends: tuple[str, ...] = ("1d", "7d", "30d", "all")  # windows of popularity that are weighed; () for none
     profile: bool = True  # country, language, gender and age are inputs
 
     # Training
@@ -41,8 +42,11 @@ class TwoTowerParams(Params):
     temperature: float = Field(default=0.05, gt=0)
     half_life_days: float | None = Field(default=None, gt=0)  # events this much older count half in the loss
     weigh_loss: bool = False  # relevance weights scale the loss of their event
-    horizon: int = Field(default=20, ge=1)  # how many events ahead a target may lie
-    horizon_share: float = Field(default=0.0, ge=0, le=1)  # share of targets drawn from the horizon, not the very next
+    # Whoever comes back after so long gets a list for weeks: the target is one of the next `horizon` events, and such
+    # targets weigh `return_weight` times as much. Within a visit the target is the very next event.
+    return_hours: float = Field(default=12.0, gt=0)
+    horizon: int = Field(default=50, ge=1)
+    return_weight: float = Field(default=5.0, gt=0)
 
     # Negatives
     negatives: int = Field(default=512, ge=1)  # shared by all positions of a step
