@@ -353,7 +353,10 @@ def paired_bootstrap(
             "Hint: compare models on the same users."
         )
     differences = first - second
-    _, group = np.unique(np.arange(len(first)) if groups is None else groups, return_inverse=True)
+    whose = np.arange(len(first)) if groups is None else np.asarray(groups)
+    if whose.shape != first.shape:
+        raise MetricError(f"Expected groups to say whose each of the {len(first)} values is; got shape {whose.shape}.")
+    _, group = np.unique(whose, return_inverse=True)
     sums, sizes = np.bincount(group, differences), np.bincount(group)
     n = len(sums)
     rng = np.random.default_rng(seed)

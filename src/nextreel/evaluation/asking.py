@@ -37,7 +37,8 @@ def ask(
 ) -> dict[str, Answers]:
     """The answers of every recommender, all of which read this store, to each request of the trial.
 
-    The store must be empty of events; it ends after the last one that the last request may know.
+    The store must be empty of events; it ends after the last one that the last request may know. Raises
+    EvaluationError when a part of a recommender failed, which a server would do without.
     """
     lists = {name: np.full((len(trial), k), UNKNOWN, np.int32) for name in recommenders}
     seconds = dict.fromkeys(recommenders, 0.0)
@@ -53,9 +54,14 @@ def ask(
             request = Request(user_id=user_id, at=at, k=k, seed=number)
             for name, recommender in recommenders.items():
                 started = perf_counter()
-                rows = recommender.recommend(request).rows
+                slate = recommender.recommend(request)
                 seconds[name] += perf_counter() - started
-                lists[name][number, : len(rows)] = rows
+                if slate.trace.failures:
+                    raise EvaluationError(
+                        f"Expected an answer of every part of {name}; at request {number} there failed "
+                        f"{slate.trace.failures}. Hint: the log holds the whole error."
+                    )
+                lists[name][number, : len(slate.rows)] = slate.rows
             if watch is not None:
                 watch(number, request)
             advance(1)

@@ -47,6 +47,8 @@ def plan(dataset: Dataset, protocol: Protocol, rules: Config, every: int = 1) ->
     """The trial of a protocol on a data set. Raises EvaluationError where the data cannot bear it."""
     grade = partial(relevance_of, catalogue=dataset.catalogue, rules=rules.relevance)
     n = len(dataset.catalogue)
+    if every < 1:
+        raise EvaluationError(f"Expected every n-th request for an n of at least 1, got {every}.")
     if protocol != "live" and every != 1:
         raise EvaluationError(f"Expected every request of protocol {protocol}, got every {every}. Hint: only `live`.")
     if protocol == "frozen":
@@ -70,8 +72,8 @@ def compare(
 ) -> tuple[list[Row], list[Comparison], dict[str, Measured]]:
     """One row for each baseline and each model, and each model's difference from the best baseline by each metric.
 
-    `fit` fits the models on the history of the trial; all are asked over one store. `watch` is told of the models and
-    returns what is told of each request.
+    `fit` fits the models on the history of the trial; all are asked over one store. A model with the name of a baseline
+    is told apart as "name (config)". `watch` is told of the models and returns what is told of each request.
     """
     store = new_store(dataset, config)
     asked: dict[str, Model] = {}
@@ -79,7 +81,7 @@ def compare(
         for recommender, seconds in baselines(trial, dataset.catalogue, store, K, timed=dataset.timed, seed=seed):
             asked[recommender.sources[0].retriever.name] = Model(recommender, seconds, "baseline")
             advance(1)
-    models = fit(trial, store)
+    models = {f"{name} (config)" if name in asked else name: model for name, model in fit(trial, store).items()}
     asked |= models
     answers = ask(trial, store, {name: one.recommender for name, one in asked.items()}, K, progress, watch(models))
     measured = {name: measure(one.lists, trial, dataset.catalogue.categories) for name, one in answers.items()}
@@ -216,8 +218,8 @@ def _notes(trial: Trial, *, timed: bool, every: int) -> list[str]:
         "MAP@100 divides by min(100, right videos); coverage is a share of the videos with at least one event.",
     ]
     if trial.protocol == "live":
-        which = "each" if every == 1 else f"every {every}th"
-        notes.append(f"{which} row of the test part is a request at its own time, answered from all earlier rows.")
+        which = "every row" if every == 1 else f"every {_ordinal(every)} row"
+        notes.append(f"A request is {which} of the test part, at its own time, answered from all earlier rows.")
     if trial.protocol == "leave-last-out":
         notes.append(
             "This protocol leaks by construction, as in the papers: models learn from what other people did after the "
@@ -226,3 +228,9 @@ def _notes(trial: Trial, *, timed: bool, every: int) -> list[str]:
     if not timed:
         notes.append("The data have no time stamps: the order of each user's rows is all that is known.")
     return notes
+
+
+def _ordinal(n: int) -> str:
+    """A number as it is said in a row: 2nd, 3rd, 5th."""
+    last = "th" if 10 < n % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{last}"

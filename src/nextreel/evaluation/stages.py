@@ -9,9 +9,9 @@ import numpy as np
 
 from nextreel.evaluation.asking import Watch
 from nextreel.evaluation.results import Row
-from nextreel.evaluation.trials import Trial
+from nextreel.evaluation.trials import EvaluationError, Trial
 from nextreel.pipeline import Recommender, fused
-from nextreel.types import Moment, Request, Trace
+from nextreel.types import BoolArray, Moment, Request, RowArray, Trace
 
 CANDIDATES = 500  # how many candidates of all sources the recall is told for
 FUSED, RANKED, FINAL = "fused", "ranked", "nextreel"  # the models whose lists show what each stage adds
@@ -65,23 +65,25 @@ class Stages:
                 self._lost[keep.__name__] = self._lost.get(keep.__name__, 0) + lost
             trace = Trace()
             wide = Request(request.user_id, request.at, k=CANDIDATES // 4, seed=request.seed)
-            self._sources(recommender.gather(wide, trace=trace), trace, right)
+            moment = recommender.gather(wide, trace=trace)
+            if trace.failures:
+                raise EvaluationError(
+                    f"Expected candidates of every source; at request {number} failed {trace.failures}."
+                )
+            self._sources(moment, trace, right)
 
         return watched
 
-    def _sources(self, moment: Moment, trace: Trace, right: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+    def _sources(self, moment: Moment, trace: Trace, right: RowArray) -> None:
+        kept = np.ones(len(moment), np.bool_)
         if len(moment) > CANDIDATES:
-            best = np.argpartition(-fused(moment), CANDIDATES)[:CANDIDATES]
-            kept = moment.take(np.sort(best))
-        else:
-            kept = moment
-        self._candidates.append(len(kept))
-        self._recalls.append(float(np.isin(right, kept.rows).mean()))
-        many = np.array([trace.proposed.get(name, 0) for name in kept.sources])
-        proposed = kept.ranks < many  # (n, S): those that a source proposed are the ones it scores highest
-        is_right = np.isin(kept.rows, right)
+            kept[np.argpartition(-fused(moment), CANDIDATES)[CANDIDATES:]] = False
+        is_right = np.isin(moment.rows, right)
+        self._candidates.append(int(np.count_nonzero(kept)))
+        self._recalls.append(np.count_nonzero(is_right & kept) / len(right))
+        proposed = _proposed(moment, trace) & kept[:, None]
         by = proposed.sum(axis=1)
-        for column, name in enumerate(kept.sources):
+        for column, name in enumerate(moment.sources):
             own = proposed[:, column]
             hits = np.count_nonzero(own & is_right) / len(right)
             alone = np.count_nonzero(own & is_right & (by == 1)) / len(right)
@@ -103,3 +105,12 @@ class Stages:
             ranked=ndcg[RANKED],
             final=ndcg[FINAL],
         )
+
+
+def _proposed(moment: Moment, trace: Trace) -> BoolArray:
+    """(n, S) whether each source proposed the row: as many as it did are those it scores highest, ties by row."""
+    proposed = np.zeros(moment.scores.shape, np.bool_)
+    for column, name in enumerate(moment.sources):
+        best = np.lexsort((moment.rows, -moment.scores[:, column]))  # NaN comes last
+        proposed[best[: trace.proposed.get(name, 0)], column] = True
+    return proposed & ~np.isnan(moment.scores)

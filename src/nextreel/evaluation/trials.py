@@ -151,26 +151,30 @@ def live(
 
 
 def leave_last_out(events: Events, grade: Grade, n_videos: int, *, timed: bool = True) -> Trial:
-    """Protocol 3, leave-last-out: each person's last row is test, the one before validation, the rest train.
+    """Protocol 3, leave-last-out: each person's last new video is test, the one before validation, the rest train.
 
-    As in the papers, models learn from rows that happened after a request: those of other people. The state does not:
-    each request is answered at the time of its row, from the rows before it that are no test rows. People whose last
-    row has relevance 0 or less, or a video that they have met before, are not asked. Raises EvaluationError when
+    A new video is a row of relevance above 0 about a video that the person has not met before: in a data set of ratings
+    each row. People with fewer than three of them are not asked. Nothing that a person does from their test row on is
+    known. As in the papers, models learn from rows that happened after a request: those of other people. The state does
+    not: each request is answered at the time of its row, from the known rows before it. Raises EvaluationError when
     nobody is left.
     """
+    n = len(events)
     if not timed:
-        events = replace(events, at=np.arange(len(events), dtype=np.float64))
-    part = last_out(events)
-    known = part < 2
-    history, row = events.take(known), np.flatnonzero(~known)
+        events = replace(events, at=np.arange(n, dtype=np.float64))
     seen = _hides(events)
-    row = row[_new(events, seen, n_videos)[row]]
-    row = row[grade(events.take(row)) > 0]
-    _some(len(row), "people with three events or more, the last one about a video that is new to them")
+    new = np.flatnonzero(_new(events, seen, n_videos) & (grade(events) > 0))
+    part = last_out(events.take(new))
+    row = new[part == 2]
+    _some(len(row), "people who watch three videos or more that are new to them")
+    test, valid = np.full((2, len(events.user_ids)), n)
+    test[events.user[row]], valid[events.user[new[part == 1]]] = row, new[part == 1]
+    known = np.arange(n) < test[events.user]
+    history = events.take(known)
     return Trial(
         protocol="leave-last-out",
         history=history,
-        train=part[known] == 0,
+        train=(np.arange(n) < valid[events.user])[known],
         watched=_watched(history, grade),
         stream=history,
         seen=seen[known],

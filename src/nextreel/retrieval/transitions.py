@@ -21,12 +21,12 @@ class TransitionParams(Params):
     """Hyper-parameters of the transitions."""
 
     window: int = Field(default=10, ge=1)  # how many events later a video may follow and still count
-    window_decay: float = Field(default=0.8, gt=0, le=1)  # the weight of a pair falls so with each event between
-    discount: float = Field(default=0.5, ge=0, le=1)  # pairs are divided by the first video's count to this power
-    prior: float = Field(default=10.0, ge=0)  # events added to that count: few pairs say little
-    neighbours: int = Field(default=200, ge=1)  # largest weights kept for each video
-    half_life: float = Field(default=2.0, gt=0)  # events after which a watched video counts half
-    max_history: int = Field(default=20, ge=1)  # newest distinct videos that count
+    window_decay: float = Field(default=0.7, gt=0, le=1)  # the weight of a pair falls so with each event between
+    discount: float = Field(default=1.0, ge=0, le=1)  # pairs are divided by the first video's count to this power
+    prior: float = Field(default=20.0, ge=0)  # events added to that count: few pairs say little
+    neighbours: int = Field(default=300, ge=1)  # largest weights kept for each video
+    half_life: float = Field(default=3.0, gt=0)  # events after which a watched video counts half
+    max_history: int = Field(default=30, ge=1)  # newest distinct videos that count
 
 
 def fit_transitions(

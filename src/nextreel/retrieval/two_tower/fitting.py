@@ -129,7 +129,7 @@ def _data(
     held_out = np.sort(
         rng.permutation(long_enough)[: min(params.validation_users if validate else 0, len(long_enough) // 2)]
     )
-    trends = snapshots(Counters(len(catalogue)), events, weights, params.trends, len(catalogue))
+    trends = snapshots(Counters(len(catalogue), len(catalogue.channel_ids)), events, weights, params.trends, len(catalogue))
     return _Data(videos, people, videos.encode(catalogue, cache), histories, profile, trends, held_out)
 
 
