@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from nextreel.assembly import Config
     from nextreel.types import Catalogue, Events, FloatArray
 
 # Ten times over in the first nine tenths (people watch things again), then one by one in the last.
@@ -58,3 +59,11 @@ def watches() -> Callable[[Events], FloatArray]:
     from nextreel.types import Kind  # noqa: PLC0415
 
     return lambda events: np.where(events.kind == Kind.WATCH, np.float32(1), np.float32(0))
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_config: Config) -> Config:
+    """The tiny configuration with few moments and trees."""
+    moments = tiny_config.moments.model_copy(update={"active": 20, "idle": 20, "negatives": 20})
+    ranker = tiny_config.ranker.model_copy(update={"iterations": 15})
+    return tiny_config.model_copy(update={"moments": moments, "ranker": ranker})

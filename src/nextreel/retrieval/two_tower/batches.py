@@ -18,21 +18,27 @@ MASKED = -1e4  # as in the model: a score that adds nothing to a softmax
 
 @dataclass(frozen=True)
 class Batch:
-    """One step: b windows of at most t tokens; rows are positions in `rows`, the distinct videos of the step."""
+    """One step: b windows of at most t tokens, of which p positions foretell something.
+
+    Videos are places in `rows`, the distinct videos of the step. Positions are sorted by what was known of popularity
+    when their target was chosen: those of snapshot s stand at `cuts[s]` to `cuts[s + 1]`.
+    """
 
     rows: RowArray  # (videos,)
     inputs: IntArray  # (b, t - 1) watched videos
     weights: FloatArray  # (b, t - 1)
     gaps: IntArray  # (b, t - 1) codes of the time from each to the next event
     profile: IntArray  # (b, 4)
-    targets: IntArray  # (b, t)
-    scale: FloatArray  # (b, t) share of each target in the loss; 0 is padding
+    place: IntArray  # (p,) where the position stands in the b × t tokens, counted row by row
+    targets: IntArray  # (p,)
+    scale: FloatArray  # (p,) share of each target in the loss
     negatives: IntArray  # (n,)
-    bias: FloatArray  # (b, n) log-Q correction, MASKED for what is spared
-    explicit: IntArray  # (b, m)
-    explicit_bias: FloatArray  # (b, m)
-    trends: NDArray[np.float16]  # (snapshots, videos, windows)
-    snapshot: IntArray  # (b, t) place in `trends` of what was known when the target was chosen
+    bias: FloatArray  # (n,) log-Q correction
+    spared: BoolArray  # (p, n) negatives that are none for this position
+    explicit: IntArray  # (p, m)
+    explicit_bias: FloatArray  # (p, m)
+    trends: FloatArray  # (snapshots, videos, windows)
+    cuts: IntArray  # (snapshots + 1,)
 
 
 @dataclass(frozen=True)
@@ -167,29 +173,34 @@ class Sampler:
         b, size = len(user), place.size
         own, target_of = local[:size].reshape(place.shape), local[size : 2 * size].reshape(place.shape)
         negative = local[2 * size : 2 * size + len(negatives)]
-        correction = -np.log(params.negatives * self.chance[negatives]) if params.log_q else np.zeros(len(negatives))
-        bias = np.broadcast_to(correction, (b, len(negatives)))
+        real = np.flatnonzero(inside)
+        real = real[np.argsort(self.snapshot[place].ravel()[real], kind="stable")]
+        window, wanted = real // longest, target_of.ravel()[real]
         if params.spare_window:
             mine = np.zeros((b, len(rows)), bool)
             mine[np.arange(b)[:, None], own] = True
             mine[np.arange(b)[:, None], target_of] = True
-            bias = np.where(mine[:, negative], MASKED, bias)
-        seen, snapshot = np.unique(self.snapshot[place], return_inverse=True)
-        profile = self.profile[user] * (rng.random((b, 1)) >= params.profile_dropout)
+            spared = mine[window[:, None], negative]
+        else:
+            spared = wanted[:, None].astype(np.int32) == negative.astype(np.int32)
+        known, first = np.unique(self.snapshot[place].ravel()[real], return_index=True)
+        chance = self.chance[negatives]
         return Batch(
             rows=rows.astype(np.int32),
             inputs=own[:, :-1],
             weights=histories.weights[watched],
             gaps=gaps,
-            profile=profile,
-            targets=target_of,
-            scale=np.where(inside, self.scale[target] * weight, 0.0).astype(np.float32),
+            profile=self.profile[user] * (rng.random((b, 1)) >= params.profile_dropout),
+            place=real,
+            targets=wanted,
+            scale=(self.scale[target] * weight).ravel()[real].astype(np.float32),
             negatives=negative,
-            bias=bias.astype(np.float32),
-            explicit=local[2 * size + len(negatives) :].reshape(explicit.shape),
-            explicit_bias=np.where(there, np.log(params.explicit_weight), MASKED).astype(np.float32),
-            trends=self.trends.values[seen[:, None], rows],
-            snapshot=snapshot.reshape(place.shape),
+            bias=(-np.log(params.negatives * chance) if params.log_q else np.zeros(len(negatives))).astype(np.float32),
+            spared=spared,
+            explicit=local[2 * size + len(negatives) :].reshape(explicit.shape)[window],
+            explicit_bias=np.where(there[window], np.log(params.explicit_weight), MASKED).astype(np.float32),
+            trends=self.trends.values[known[:, None], rows].astype(np.float32),
+            cuts=np.append(first, len(real)),
         )
 
     def _explicit(self, user: IntArray) -> tuple[IntArray, BoolArray]:

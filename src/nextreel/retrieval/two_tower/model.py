@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 # Threads that spin while they wait make training 5 times slower as soon as anything else wants a core. Read by
@@ -221,43 +222,53 @@ class ServedUserTower(nn.Module):
         return torch.cat([vector, trends * self.temperature], -1)
 
 
-@dataclass(frozen=True)
-class Negatives:
-    """What a positive is set against: m negatives of every position (m = n shared ones, or a window's own)."""
+class Trend(torch.autograd.Function):
+    """What popularity adds to the scores: weights (p, w) times the columns (n, w) that were known to each position.
 
-    vectors: Tensor  # (n, dim) shared, or (b, m, dim)
-    bias: Tensor  # (b, n), MASKED where there is none
-    hits: Tensor | None  # (b, t, n) where a negative is the positive itself
-    extra: Tensor | None  # (b, t, n) what the trends add to the scores
+    Positions are sorted by snapshot, those of snapshot s at cuts[s] to cuts[s + 1]: one small product for each instead
+    of columns copied for every position.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, columns: Tensor, cuts: list[int]) -> Tensor:
+        """(p, n) from weights (p, w), columns (snapshots, n, w) and cuts (snapshots + 1)."""
+        ctx.columns, ctx.cuts = columns, cuts
+        out = weights.new_empty(len(weights), columns.shape[1])
+        with _one_thread():
+            for known, (start, end) in zip(columns, pairwise(cuts), strict=True):
+                torch.mm(weights[start:end], known.t(), out=out[start:end])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient of the weights; the columns are data."""
+        (grad,) = grads
+        weights = grad.new_empty(len(grad), ctx.columns.shape[2])
+        with _one_thread():
+            for known, (start, end) in zip(ctx.columns, pairwise(ctx.cuts), strict=True):
+                torch.mm(grad[start:end], known, out=weights[start:end])
+        return weights, None, None
 
 
-def sampled_softmax(
-    users: Tensor, positives: Tensor, extra: Tensor | None, negatives: Sequence[Negatives], temperature: float
-) -> Tensor:
-    """Cross-entropy (b, t) of each positive against its negatives.
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products so small that waking threads takes longer than they do."""
+    many = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(many)
 
-    loss = log(exp(s+) + sum_j exp(s_j + bias_j)) - s+, with s = cosine / temperature + what the trends add (`extra` to
-    the positives, (b, t)). `users` and `positives` are (b, t, dim). For sampled negatives the bias is -log(n q_j),
-    which makes the sum an unbiased estimate of that over all videos.
+
+def softmax_loss(positive: Tensor, negatives: Sequence[Tensor]) -> Tensor:
+    """Cross-entropy (p,) of each positive score (p,) against its negatives, in groups of scores (p, n).
+
+    loss = log(exp(s+) + sum_j exp(s_j)) - s+. To a sampled negative's score -log(n q_j) is added before, which makes
+    the sum an unbiased estimate of that over all videos.
     Source: Bengio, Senecal, Adaptive importance sampling to accelerate training of a neural probabilistic language
     model, IEEE TNN (2008); Yi et al., Sampling-bias-corrected neural modeling, RecSys (2019).
     """
-    b, t, _ = users.shape
-    scaled = users / temperature
-    positive = (scaled * positives).sum(-1)
-    if extra is not None:
-        positive = positive + extra
-    sums = []
-    for some in negatives:
-        if some.vectors.ndim == 2:  # one large product, not one per window
-            logits = (scaled.reshape(b * t, -1) @ some.vectors.t()).view(b, t, -1)
-            logits += some.bias[:, None]
-        else:
-            logits = torch.baddbmm(some.bias[:, None].expand(b, t, -1), scaled, some.vectors.mT)
-        if some.extra is not None:
-            logits = logits + some.extra
-        if some.hits is not None:
-            logits = logits.masked_fill(some.hits, MASKED)
-        sums.append(torch.logsumexp(logits, -1))
+    sums = [torch.logsumexp(some, -1) for some in negatives]
     others = sums[0] if len(sums) == 1 else torch.logsumexp(torch.stack(sums), 0)
     return F.softplus(others - positive)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from nextreel.encoding.text import Choice
@@ -58,12 +60,16 @@ class TwoTowerParams(Params):
     explicit_weight: float = Field(default=1.0, gt=0)  # how many sampled negatives an explicit one counts for
 
     # Validation
-    validation_users: int = Field(default=1000, ge=0)  # whose last positive is held out; 0 trains on everything
+    # Whose last positive is held out: 0 nobody's, None everybody's; so many of them are judged.
+    validation_users: int | None = Field(default=1000, ge=0)
+    validation_judged: int = Field(default=1500, ge=1)
     validate_every: int = Field(default=1, ge=1)  # epochs
     patience: int = Field(default=3, ge=1)  # validations without a better NDCG@10 before the fit stops
 
     seed: int = Field(default=42, ge=0)
     threads: int = Field(default=0, ge=0)  # 0: as PyTorch finds best
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    half: Literal["auto", "on", "off"] = "auto"  # products in bfloat16: where the processor or the card has them
 
     # Serving
     cached_users: int = Field(default=4096, ge=1)
