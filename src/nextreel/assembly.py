@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationError
 
@@ -82,12 +83,26 @@ class Config(Params):
     order: OrderParams = OrderParams()
 
 
-def load_config(path: Path | None) -> Config:
-    """The configuration of a TOML file, or the defaults without one. Raises `ConfigError` that names every problem."""
+Preset: TypeAlias = Literal["default", "research"]
+
+
+def preset(name: Preset) -> Config:
+    """The configuration of that name: `default`, or `research` with larger towers that take most of an hour to fit."""
+    plain = Config()
+    if name == "default":
+        return plain
+    large = {"dim": 128, "blocks": 2, "length": 200, "negatives": 700, "epochs": 32, "dropout": 0.2}
+    return plain.model_copy(update={"two_tower": plain.two_tower.model_copy(update=large)})
+
+
+def load_config(path: Path | None, base: Preset = "default") -> Config:
+    """The preset with what a TOML file changes. Raises `ConfigError` that names every problem of the file."""
     if path is None:
-        return Config()
+        return preset(base)
     try:
-        return Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Config.model_validate(
+            _merged(preset(base).model_dump(), tomllib.loads(path.read_text(encoding="utf-8")))
+        )
     except OSError as error:
         raise ConfigError(f"Expected a readable configuration file, got {path}: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
@@ -95,6 +110,16 @@ def load_config(path: Path | None) -> Config:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ConfigError(f"{path}: {problems}.") from error
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with the changes, table by table."""
+    tables = {
+        name: _merged(base[name], value)
+        for name, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+    }
+    return base | changes | tables
 
 
 def only(config: Config, source: str) -> Config:

@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 from nextreel.cli import loading, show
-from nextreel.cli.options import ConfigFile, Data, OnError, Quarantine, UnknownChannels, UnknownUsers, UnknownVideos
+from nextreel.cli.options import (
+    ConfigFile,
+    Data,
+    OnError,
+    PresetName,
+    Quarantine,
+    UnknownChannels,
+    UnknownUsers,
+    UnknownVideos,
+)
 from nextreel.cli.progress import bars
 
 
@@ -42,6 +51,7 @@ def evaluate(
         ),
     ] = None,
     config: ConfigFile = None,
+    preset: PresetName = "default",
     full: Annotated[
         bool,
         typer.Option(
@@ -81,7 +91,7 @@ def evaluate(
         reports.prepare(report, with_plots=True)
     if json_file:
         reports.prepare(json_file.parent, with_plots=False)
-    settings = load_config(config)
+    settings = load_config(config, preset)
     dataset = loading.load(
         data,
         on_error=on_error,
