@@ -13,7 +13,10 @@ import torch
 
 from nextreel.history import History
 from nextreel.retrieval.two_tower import fitting, retriever
-from nextreel.retrieval.two_tower.fitting import _all_vectors, _data
+from nextreel.retrieval import index as indexes
+from nextreel.retrieval.two_tower.fitting import _data
+from nextreel.retrieval.two_tower.loop import all_vectors
+from nextreel.retrieval.two_tower.machine import Machine
 from nextreel.retrieval.two_tower.model import Towers
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.retriever import TwoTower, TwoTowerError
@@ -40,6 +43,8 @@ PARAMS = TwoTowerParams(
     id_dropout=0.2,
     validation_users=20,
     validate_every=10,
+    return_hours=48.0,  # people come every day: each event foretells the very next
+    half="off",
     threads=1,
 )
 
@@ -174,7 +179,8 @@ def test_only_liked_events_are_read(model: TwoTower) -> None:
 def test_a_history_of_any_length_has_a_unit_vector(model: TwoTower) -> None:
     people = [person(list(range(0, 2 * n, 2)), user_id=n) for n in (0, 1, 5, 12, 19)]
     vectors = np.stack([model.encode(REQUEST, one) for one in people])
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert vectors.shape == (5, PARAMS.dim + len(PARAMS.trends))
+    assert np.linalg.norm(vectors[:, : PARAMS.dim], axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_new_video_is_placed_by_its_content_alone(model: TwoTower) -> None:
@@ -216,7 +222,8 @@ def test_the_exported_graphs_answer_as_the_network_that_was_trained(model: TwoTo
     data = _data(events, weights, catalogue(), PARAMS, None, validate=False)
     towers = Towers(PARAMS, (len(model.videos.ids), 1, 2, model.videos.features), model.people.sizes).eval()
     towers.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in model.weights.items()})
-    assert model.encode_videos(catalogue()) == pytest.approx(_all_vectors(towers, data.inputs).numpy(), abs=1e-4)
+    trained = all_vectors(towers, data.inputs, Machine(torch.device("cpu"), half=False)).numpy()
+    assert model.encode_videos(catalogue()) == pytest.approx(trained, abs=1e-4)
     for rows in ([], [3], list(range(1, 25, 2))):
         user = person(rows, user_id=None)
         tokens = model._tokens(REQUEST, user)
@@ -227,7 +234,8 @@ def test_the_exported_graphs_answer_as_the_network_that_was_trained(model: TwoTo
             torch.from_numpy(tokens.profile),
         )
         # the path of training: every position of the causal transformer, of which the last is asked for
-        expected = towers.user(x)[0, -1].numpy()
+        vectors, trends = towers.user(x)
+        expected = torch.cat([vectors[0, -1], trends[0, -1] * PARAMS.temperature]).numpy()
         assert model.encode(REQUEST, user) == pytest.approx(expected, abs=1e-4)
 
 
