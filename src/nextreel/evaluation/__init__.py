@@ -1,8 +1,9 @@
 """How good the recommendations are: protocols, baselines of the same run, results with their lineage."""
 
 from nextreel.evaluation.protocols import evaluate
-from nextreel.evaluation.report import write
+from nextreel.evaluation.report import write, write_report
 from nextreel.evaluation.results import Comparison, Results, Row
+from nextreel.evaluation.seeds import evaluate_seeds
 from nextreel.evaluation.segments import Segment
 from nextreel.evaluation.stages import StageResults
 from nextreel.evaluation.trials import EvaluationError, Protocol, Trial
@@ -17,5 +18,7 @@ __all__ = [
     "StageResults",
     "Trial",
     "evaluate",
+    "evaluate_seeds",
     "write",
+    "write_report",
 ]

@@ -153,6 +153,10 @@ def fit_source(dataset: Dataset, config: Config, source: str, progress: Progress
     config = only(config, source)
 
     def fitted(trial: Trial, store: MemoryStore) -> dict[str, Model]:
+        nonlocal config
+        if trial.protocol == "leave-last-out":  # everybody's last known row is for validation alone
+            towers = config.two_tower.model_copy(update={"validation_users": None})
+            config = config.model_copy(update={"two_tower": towers})
         started = perf_counter()
         graded = relevance_of(trial.history, dataset.catalogue, config.relevance)
         models = fit_models(trial.history, graded, dataset.catalogue, config, dataset.profiles, progress)

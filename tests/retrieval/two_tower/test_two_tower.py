@@ -43,7 +43,8 @@ PARAMS = TwoTowerParams(
     id_dropout=0.2,
     validation_users=20,
     validate_every=10,
-    return_hours=48.0,  # people come every day: each event foretells the very next
+    horizon=1,  # each event foretells the very next
+    return_weight=1.0,
     half="off",
     threads=1,
 )
