@@ -21,8 +21,13 @@ from nextreel.ranking.catboost import CatBoostParams, CatBoostRanker
 from nextreel.relevance import Relevance
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.als import AlsParams
+from nextreel.retrieval.fresh import Fresh, FreshParams
+from nextreel.retrieval.index import Index
 from nextreel.retrieval.item_item import ItemItem, ItemItemParams
+from nextreel.retrieval.multi_query import MultiQueryParams, multi_query
 from nextreel.retrieval.popular import Popular
+from nextreel.retrieval.similar import SimilarParams, directions, similar
+from nextreel.retrieval.subscribed import Subscribed
 from nextreel.retrieval.transitions import TransitionParams
 from nextreel.retrieval.two_tower import retriever
 from nextreel.retrieval.two_tower.params import TwoTowerParams
@@ -63,6 +68,10 @@ class Quotas(Params):
     popular_7d: int = Field(default=80, ge=0)
     popular_1d: int = Field(default=0, ge=0)
     trending: int = Field(default=60, ge=0)
+    similar: int = Field(default=0, ge=0)  # by the vectors of the towers; where these are left out, by ALS factors
+    multi_query: int = Field(default=0, ge=0)  # by the same
+    fresh: int = Field(default=0, ge=0)
+    subscribed: int = Field(default=0, ge=0)
 
 
 class Config(Params):
@@ -70,10 +79,13 @@ class Config(Params):
 
     relevance: Relevance = Relevance()
     two_tower: TwoTowerParams = TwoTowerParams(exclude_history=False)  # the pipeline asks for more and filters
-    als: AlsParams = AlsParams()
+    als: AlsParams = AlsParams(alpha=10.0, half_life_days=30.0)
     ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000)
     item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=25)
     transitions: TransitionParams = TransitionParams()
+    similar: SimilarParams = SimilarParams()
+    multi_query: MultiQueryParams = MultiQueryParams()
+    fresh: FreshParams = FreshParams()
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
@@ -91,7 +103,7 @@ def preset(name: Preset) -> Config:
     plain = Config()
     if name == "default":
         return plain
-    large = {"dim": 128, "blocks": 2, "length": 200, "negatives": 700, "epochs": 32, "dropout": 0.2}
+    large = {"dim": 128, "blocks": 2, "length": 200, "negatives": 700, "epochs": 16, "learning_rate": 1.5e-3}
     return plain.model_copy(update={"two_tower": plain.two_tower.model_copy(update=large)})
 
 
@@ -181,6 +193,7 @@ def build(
     counters, quotas = store.counters, config.quotas
     if not timed:  # there is no popularity but that of all time
         quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d)})
+    space = _space(config, models)
     retrievers: Mapping[str, Retriever | None] = {
         "two_tower": None if models.two_tower is None else models.two_tower.over(counters),
         "als": models.als,
@@ -191,6 +204,10 @@ def build(
         "popular_7d": Popular(counters, "7d") if timed else None,
         "popular_1d": Popular(counters, "1d") if timed else None,
         "trending": Popular(counters, "trend") if timed else None,
+        "similar": None if space is None else similar(space, config.similar),
+        "multi_query": None if space is None else multi_query(space, config.multi_query),
+        "fresh": Fresh(catalogue, counters, config.fresh) if timed and quotas.fresh else None,
+        "subscribed": Subscribed(catalogue, counters) if quotas.subscribed else None,
     }
     sources = [
         Source(retriever, getattr(quotas, name))
@@ -210,6 +227,23 @@ def build(
         fallback=Popular(counters, "trend" if timed else "all"),
         release=release,
         per_place=config.per_place,
+    )
+
+
+def _space(config: Config, models: Models) -> Index | None:
+    """Where videos lie near those like them: the towers' index, else the directions of ALS; None where not needed.
+
+    Raises `ConfigError` when a source needs it and there is neither.
+    """
+    if config.quotas.similar == config.quotas.multi_query == 0:
+        return None
+    if models.two_tower is not None:
+        return models.two_tower.index
+    if models.als is not None:
+        return directions(models.als.item_factors)
+    raise ConfigError(
+        "Expected two_tower or als among the sources, as similar and multi_query look around their vectors; got a "
+        "quota of 0 for both. Hint: give one of them a quota."
     )
 
 

@@ -50,21 +50,21 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     the moments of some people, held out, choose its size. 4. Retrievers are refitted on all events.
     """
     config = config or Config()
-    events, catalogue = dataset.events, dataset.catalogue
+    events, catalogue, timed = dataset.events, dataset.catalogue, dataset.timed
     graded = relevance_of(events, catalogue, config.relevance)
     first = int(len(events) * (1 - config.moments.share))
     if first < 1:
         raise NextreelError(f"Expected at least two interactions to train on, got {len(events)}.")
     seconds: dict[str, float] = {}
     started = perf_counter()
-    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, dataset.profiles, progress)
+    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, dataset.profiles, progress, timed=timed)
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
     profiles = dict(zip(events.user_ids.tolist(), dataset.profiles, strict=True))
     store = MemoryStore(catalogue, config.relevance, profiles)
     store.apply_many(events.take(slice(first)))
-    recommender = build(config, catalogue, store, models, None, timed=dataset.timed)
+    recommender = build(config, catalogue, store, models, None, timed=timed)
     rows = examples(events, store, recommender, first, config.moments, progress).varying()
     seconds["replay"] = perf_counter() - started
 
@@ -73,7 +73,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds["ranker"] = perf_counter() - started
 
     started = perf_counter()
-    final = fit_models(events, graded, catalogue, config, dataset.profiles, progress, models)
+    final = fit_models(events, graded, catalogue, config, dataset.profiles, progress, models, timed=timed)
     seconds["refit"] = perf_counter() - started
     metrics = {f"ranker_{name}": value for name, value in ranker.metrics.items()}
     if models.two_tower is not None:
@@ -81,11 +81,11 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     return Fitted(
         config=config,
         catalogue=catalogue,
-        timed=dataset.timed,
+        timed=timed,
         models=final,
         ranker=ranker,
         store=store,
-        recommender=build(config, catalogue, store, final, ranker, timed=dataset.timed, columns=ranker.names),
+        recommender=build(config, catalogue, store, final, ranker, timed=timed, columns=ranker.names),
         rows=rows,
         metrics=metrics,
         seconds=seconds,
@@ -100,11 +100,14 @@ def fit_models(
     profiles: Sequence[Profile],
     progress: Progress = silent,
     warm: Models | None = None,
+    *,
+    timed: bool = True,
 ) -> Models:
     """The retrievers and vocabularies fitted on these events alone.
 
     `profiles` goes with `events.user_ids`. Where `warm` is given, its towers are trained on and its vocabularies stay
-    as they are: the ranker has learnt what their codes mean.
+    as they are: the ranker has learnt what their codes mean. Where the events are not `timed`, none is older than
+    another. ALS is also fitted where it is no source, but its factors tell which videos are alike.
     """
     from nextreel.retrieval.two_tower import fitting  # noqa: PLC0415  imports torch
 
@@ -115,8 +118,9 @@ def fit_models(
         towers = fitting.fit(
             events, graded, catalogue, config.two_tower, progress, warm.two_tower if warm else None, profiles
         )
-    if quotas.als > 0:
-        factors = als.fit(*columns, config.als, progress)
+    if quotas.als > 0 or (quotas.two_tower == 0 and quotas.similar + quotas.multi_query > 0):
+        params = config.als if timed else config.als.model_copy(update={"half_life_days": None})
+        factors = als.fit(*columns, params, progress, at=events.at)
     if quotas.ease > 0:
         with progress("solving EASE"):
             closed_form = item_item.fit_ease(*columns, config.ease)
