@@ -86,7 +86,7 @@ class Board:
             if fusion == "rrf":
                 values += np.float32(weight) / (np.float32(constant) + ranks)
             elif fusion == "best":
-                np.maximum(values, -ranks / np.float32(weight), out=values)
+                np.maximum(values, -np.minimum(ranks, np.float32(union.shape[1])) / np.float32(weight), out=values)
             else:
                 values -= np.float32(weight) * np.log(constant + np.minimum(ranks, np.float32(union.shape[1])))
         values[~union] = -np.inf
@@ -94,8 +94,10 @@ class Board:
 
     def recall(self, values: FloatArray, width: int = CANDIDATES) -> float:
         """Mean share of a person's right videos among the `width` candidates of the largest values (m, n)."""
-        edge = -np.partition(-values, width - 1, axis=1)[:, width - 1 : width]
-        kept = (values >= edge) & np.isfinite(values)
+        best = np.argpartition(-values, width, axis=1)[:, :width]
+        kept = np.zeros(values.shape, np.bool_)
+        np.put_along_axis(kept, best, True, axis=1)
+        kept &= np.isfinite(values)
         return float(((kept & self.truth).sum(axis=1) / self.truth.sum(axis=1)).mean())
 
     def of(self, quotas: Mapping[str, int], proposals: float, **fusion: Any) -> float:

@@ -65,9 +65,10 @@ def test_a_batch_that_was_stopped_goes_on_with_the_missing_parts(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "recs"
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
+    with monkeypatch.context() as patch:
         stop_after(patch, 2)
-        write(system, LISTS, out, part_size=20)
+        with pytest.raises(Stopped):
+            write(system, LISTS, out, part_size=20)
     assert not json.loads((out / MANIFEST).read_text())["complete"]
     old = {name: (out / name).stat().st_mtime_ns for name in names(out) if name.startswith("part-")}
     assert sorted(old) == ["part-00000.parquet", "part-00001.parquet"]
@@ -118,7 +119,7 @@ def test_an_overwritten_batch_leaves_no_part_behind(system: System, tmp_path: Pa
 def test_a_folder_with_anything_else_is_left_alone(system: System, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "part-00000.parquet").write_text("somebody's")
     (tmp_path / "thesis.docx").write_text("dear")
-    with pytest.raises(NextreelError, match="thesis.docx"):
+    with pytest.raises(NextreelError, match="thesis"):
         write(system, LISTS, tmp_path, overwrite=overwrite)
     assert (tmp_path / "thesis.docx").read_text() == "dear"
     assert (tmp_path / "part-00000.parquet").read_text() == "somebody's"
@@ -139,9 +140,10 @@ def test_two_runs_never_write_into_one_folder(system: System, tmp_path: Path) ->
 
 def test_a_batch_keeps_the_time_at_which_it_began(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system = open_system(home, clock="end")
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
+    with monkeypatch.context() as patch:
         stop_after(patch, 1)
-        write(system, LISTS, tmp_path / "recs", part_size=50)
+        with pytest.raises(Stopped):
+            write(system, LISTS, tmp_path / "recs", part_size=50)
     began = system.data_end
     system.feedback([Event("person-83", began + 100.0, Kind.LIKE, system.catalogue.video_ids[0])])
     assert system.data_end > began

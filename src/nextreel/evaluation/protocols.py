@@ -159,7 +159,9 @@ def fit_source(dataset: Dataset, config: Config, source: str, progress: Progress
             config = config.model_copy(update={"two_tower": towers})
         started = perf_counter()
         graded = relevance_of(trial.history, dataset.catalogue, config.relevance)
-        models = fit_models(trial.history, graded, dataset.catalogue, config, dataset.profiles, progress)
+        models = fit_models(
+            trial.history, graded, dataset.catalogue, config, dataset.profiles, progress, timed=dataset.timed
+        )
         seconds = perf_counter() - started
         recommender = build(config, dataset.catalogue, store, models, None, timed=dataset.timed)
         return {source: Model(recommender.alone(source), seconds, "source")}

@@ -32,6 +32,8 @@ class Subscribed:
             return np.empty(0, np.int32), np.empty(0, np.float32)
         rows = np.sort(np.concatenate(parts))
         scores = self._recency(request.at, rows)
+        published = ~np.isnan(scores)
+        rows, scores = rows[published], scores[published]
         chosen = best(scores, n)
         return rows[chosen], scores[chosen]
 

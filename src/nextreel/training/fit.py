@@ -57,13 +57,14 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
         raise NextreelError(f"Expected at least two interactions to train on, got {len(events)}.")
     seconds: dict[str, float] = {}
     started = perf_counter()
-    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, dataset.profiles, progress, timed=timed)
+    older = events.take(slice(first))
+    models = fit_models(older, graded[:first], catalogue, config, dataset.profiles, progress, timed=timed)
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
     profiles = dict(zip(events.user_ids.tolist(), dataset.profiles, strict=True))
     store = MemoryStore(catalogue, config.relevance, profiles)
-    store.apply_many(events.take(slice(first)))
+    store.apply_many(older)
     recommender = build(config, catalogue, store, models, None, timed=timed)
     rows = examples(events, store, recommender, first, config.moments, progress).varying()
     seconds["replay"] = perf_counter() - started
@@ -115,9 +116,8 @@ def fit_models(
     quotas = config.quotas
     towers = closed_form = neighbours = factors = follows = None
     if quotas.two_tower > 0:
-        towers = fitting.fit(
-            events, graded, catalogue, config.two_tower, progress, warm.two_tower if warm else None, profiles
-        )
+        params = config.two_tower if timed else config.two_tower.untimed()
+        towers = fitting.fit(events, graded, catalogue, params, progress, warm.two_tower if warm else None, profiles)
     if quotas.als > 0 or (quotas.two_tower == 0 and quotas.similar + quotas.multi_query > 0):
         params = config.als if timed else config.als.model_copy(update={"half_life_days": None})
         factors = als.fit(*columns, params, progress, at=events.at)

@@ -81,3 +81,7 @@ class TwoTowerParams(Params):
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads; got dim {self.dim} and {self.heads} heads")
         return self
+
+    def untimed(self) -> TwoTowerParams:
+        """The same for data without time stamps: no gaps between events, and no popularity but that of all time."""
+        return self.model_copy(update={"request_gap": False, "trends": ("all",) if self.trends else ()})
