@@ -232,15 +232,21 @@ def tell(result: dict[str, Any]) -> str:
         lines.append(f"| {name} | {before} | {now} | {hundred:.4f} | {all_:.4f} |")
     lines += ["", "| merging of the chosen quotas (validation) | recall |", "|---|---:|"]
     lines += [f"| {name} | {value:.4f} |" for name, value in found["merging"].items()]
-    lines.append(f"| weighted rrf, constant 60: {_said(found['weights']['weights'])} | {found['weights']['recall']:.4f} |")
+    lines.append(
+        f"| weighted rrf, constant 60: {_said(found['weights']['weights'])} | {found['weights']['recall']:.4f} |"
+    )
     lines.append(f"| rrf over every eligible video, not only what the quotas propose | {found['everything']:.4f} |")
     lines += ["", "| quotas | proposals for each place | validation | test |", "|---|---:|---:|---:|"]
     for name, value in found["per_place"].items():
         lines.append(f"| before | {name} | {value:.4f} | {test['per_place'][name]:.4f} |")
     chosen = found["chosen"]
     lines.append(f"| chosen | {chosen['per_place']} | {chosen['recall']:.4f} | {test['chosen']:.4f} |")
-    lines.append(f"| chosen, weighted | {chosen['per_place']} | {found['weights']['recall']:.4f} | {test['weighted']:.4f} |")
-    lines.append(f"| defaults, through the pipeline | {result['default_per_place']} | {found['piped']:.4f} | {test['piped']:.4f} |")
+    lines.append(
+        f"| chosen, weighted | {chosen['per_place']} | {found['weights']['recall']:.4f} | {test['weighted']:.4f} |"
+    )
+    lines.append(
+        f"| defaults, through the pipeline | {result['default_per_place']} | {found['piped']:.4f} | {test['piped']:.4f} |"
+    )
     return "\n".join(lines) + "\n"
 
 

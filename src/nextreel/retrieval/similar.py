@@ -13,8 +13,6 @@ from nextreel.retrieval._arrays import CACHE_BYTES, Cache, best
 from nextreel.retrieval.index import Index, IndexParams, build
 from nextreel.types import FloatArray, Request, RowArray, UserState
 
-# rows (l,) a person liked, oldest first and without repeats, and the unit vectors (l, dim) -> queries (q, dim)
-Queries = Callable[[FloatArray], FloatArray]
 QUERIES_KEPT = 8  # about as many queries a person has: what the cache counts with
 
 
@@ -38,7 +36,7 @@ class Nearest:
 
     name: str
     index: Index  # of unit vectors
-    queries: Queries  # vectors (l, dim) of the liked videos, oldest first -> unit vectors (q, dim)
+    queries: Callable[[FloatArray], FloatArray]  # vectors of liked videos (l, dim), oldest first -> units (q, dim)
     _cache: Cache[FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

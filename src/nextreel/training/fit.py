@@ -119,8 +119,8 @@ def fit_models(
         params = config.two_tower if timed else config.two_tower.untimed()
         towers = fitting.fit(events, graded, catalogue, params, progress, warm.two_tower if warm else None, profiles)
     if quotas.als > 0 or (quotas.two_tower == 0 and quotas.similar + quotas.multi_query > 0):
-        params = config.als if timed else config.als.model_copy(update={"half_life_days": None})
-        factors = als.fit(*columns, params, progress, at=events.at)
+        confidences = config.als if timed else config.als.model_copy(update={"half_life_days": None})
+        factors = als.fit(*columns, confidences, progress, at=events.at)
     if quotas.ease > 0:
         with progress("solving EASE"):
             closed_form = item_item.fit_ease(*columns, config.ease)
