@@ -39,8 +39,19 @@ from nextreel.types import BoolArray, FloatArray, Moment, Request
 RESULTS = Path(__file__).resolve().parent / "results"
 PARTS = {"validation": (0.7 / 0.9, 0.1 / 0.9, 0.1 / 0.9), "test": (0.8, 0.1, 0.1)}
 K = CANDIDATES // 4  # a list so long is asked for
-STEPS = (0, 20, 40, 60, 80, 100, 140, 180)  # quotas that are tried
-WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+STEPS = (0, 20, 60, 120, 180, 240)  # quotas that are tried
+# the defaults before this comparison
+BEFORE = {
+    "als": 60,
+    "ease": 100,
+    "item_item": 40,
+    "transitions": 40,
+    "popular_7d": 80,
+    "trending": 60,
+}
+# what decides where the state moves on (protocol 2), which this search does not see, and what the ranker reads
+LEAST = {"transitions": 20, "item_item": 20}
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 LEAST_GAIN = 0.0005  # of recall: smaller ones are chance, with some hundred people
 ROUNDS = 2
 NOWHERE = np.uint16(np.iinfo(np.uint16).max)
@@ -162,13 +173,19 @@ def with_quotas(quotas: Mapping[str, int]) -> Config:
     return Config().model_copy(update={"quotas": Quotas(**(dict.fromkeys(Quotas.model_fields, 0) | dict(quotas)))})
 
 
-def climb(start: dict[str, float], steps: tuple[float, ...], judge: Callable[[dict[str, float]], float]) -> Any:
+def climb(
+    start: dict[str, float],
+    steps: tuple[float, ...],
+    judge: Callable[[dict[str, float]], float],
+    least: Mapping[str, float],
+) -> tuple[dict[str, float], float]:
     """The best found when one number at a time is changed, and its value: numbers that gain little stay."""
     best, found = dict(start), judge(start)
     for _ in range(ROUNDS):
         before = found
-        for name in best:
-            tried = {step: judge(best | {name: step}) for step in steps if step != best[name]}
+        for name, now in list(best.items()):
+            allowed = [step for step in steps if step != now and step >= least.get(name, 0)]
+            tried = {step: judge(best | {name: step}) for step in allowed}
             step, value = max(tried.items(), key=lambda one: one[1])
             if value > found + LEAST_GAIN:
                 best, found = best | {name: step}, value
@@ -180,17 +197,20 @@ def climb(start: dict[str, float], steps: tuple[float, ...], judge: Callable[[di
 
 def search(on: Board) -> dict[str, Any]:
     """All that was tried on the validation part, and what is best."""
-    start = {name: Config().quotas.model_dump()[name] for name in on.sources}
-    everything = np.full(on.truth.shape, True)
+    start = {name: BEFORE.get(name, 0) for name in on.sources}
     alone = {name: [on.recall(_top(on, name), width) for width in (100, CANDIDATES)] for name in on.sources}
     widths = {per: on.of(start, per * K) for per in (7.5, 10.0, 12.0, 16.0, 24.0)}
-    width = max(widths, key=lambda per: widths[per])
+    width = next(per for per in widths if widths[per] > max(widths.values()) - 2 * LEAST_GAIN)
     print("widths", widths, flush=True)
 
     def judge(quotas: dict[str, float]) -> float:
         return on.of({name: int(quota) for name, quota in quotas.items()}, width * K) if any(quotas.values()) else 0.0
 
-    quotas, found = climb({name: float(one) for name, one in start.items()}, tuple(map(float, STEPS)), judge)
+    # changed one at a time, the old quotas soon get stuck: the climb goes on from what was found by hand
+    default = Config().quotas.model_dump()
+    first = {name: float(default[name]) for name in on.sources if (on.level[name] != NOWHERE).any()}
+    quotas, found = climb(first, tuple(map(float, STEPS)), judge, LEAST)
+    free, freely = climb(quotas, tuple(map(float, STEPS)), judge, {})
     chosen = {name: int(quota) for name, quota in quotas.items() if quota}
     union = on.union(chosen, width * K)
     equal = dict.fromkeys(chosen, 1.0)
@@ -200,13 +220,14 @@ def search(on: Board) -> dict[str, Any]:
         for constant in (10.0, 60.0, 200.0, 600.0)
     }
     merging["best rank"] = on.recall(on.values(union, equal, "best"))
-    weights, weighted = climb(equal, WEIGHTS, lambda one: on.recall(on.values(union, one)))
+    weights, weighted = climb(equal, WEIGHTS, lambda one: on.recall(on.values(union, one)), {})
     return {
         "alone": alone,
         "per_place": widths,
         "start": {"quotas": start, "recall": widths[width]},
         "chosen": {"quotas": chosen, "per_place": width, "recall": found},
-        "everything": on.recall(on.values(everything & on.union(dict.fromkeys(chosen, 10_000), 0), equal)),
+        "without_least": {"quotas": {name: int(one) for name, one in free.items() if one}, "recall": freely},
+        "everything": on.recall(on.values(on.union(dict.fromkeys(chosen, 10_000), 0), equal)),
         "merging": merging,
         "weights": {"weights": weights, "recall": weighted},
     }
@@ -221,8 +242,8 @@ def tell(result: dict[str, Any]) -> str:
     """What was found, as Markdown."""
     found, test = result["validation"], result["test"]
     lines = [
-        f"Recall of the truth among {CANDIDATES} candidates, without the towers: {result['people']['validation']:,} people"
-        f" on the validation part, {result['people']['test']:,} on the test part.",
+        f"Recall of the truth among {CANDIDATES} candidates, without the towers: {result['people']['validation']:,} "
+        f"people on the validation part, {result['people']['test']:,} on the test part.",
         "",
         "| source | quota before | quota chosen | alone, 100 candidates | alone, 500 candidates |",
         "|---|---:|---:|---:|---:|",
@@ -244,9 +265,11 @@ def tell(result: dict[str, Any]) -> str:
     lines.append(
         f"| chosen, weighted | {chosen['per_place']} | {found['weights']['recall']:.4f} | {test['weighted']:.4f} |"
     )
+    free, per = found["without_least"], result["default_per_place"]
     lines.append(
-        f"| defaults, through the pipeline | {result['default_per_place']} | {found['piped']:.4f} | {test['piped']:.4f} |"
+        f"| free: {_said(free['quotas'])} | {chosen['per_place']} | {free['recall']:.4f} | {test['free']:.4f} |"
     )
+    lines.append(f"| defaults, through the pipeline | {per} | {found['piped']:.4f} | {test['piped']:.4f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -277,6 +300,7 @@ def main() -> None:
         "test": {
             "per_place": {per: test.of(found["start"]["quotas"], per * K) for per in found["per_place"]},
             "chosen": test.of(chosen["quotas"], chosen["per_place"] * K),
+            "free": test.of(found["without_least"]["quotas"], chosen["per_place"] * K),
             "weighted": test.recall(test.values(union, found["weights"]["weights"])),
             "piped": test.piped,
         },

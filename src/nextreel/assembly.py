@@ -60,17 +60,17 @@ class Quotas(Params):
     """How many eligible candidates each source may propose; 0 leaves a source out. Long lists get more."""
 
     two_tower: int = Field(default=80, ge=0)
-    als: int = Field(default=60, ge=0)
-    ease: int = Field(default=100, ge=0)
-    item_item: int = Field(default=40, ge=0)
-    transitions: int = Field(default=40, ge=0)
-    popular_all: int = Field(default=0, ge=0)  # without timestamps it has the quota of popular_7d at least
-    popular_7d: int = Field(default=80, ge=0)
+    als: int = Field(default=180, ge=0)
+    ease: int = Field(default=40, ge=0)
+    item_item: int = Field(default=20, ge=0)
+    transitions: int = Field(default=20, ge=0)
+    popular_all: int = Field(default=0, ge=0)  # without timestamps it has those of popular_7d and trending at least
+    popular_7d: int = Field(default=0, ge=0)
     popular_1d: int = Field(default=0, ge=0)
     trending: int = Field(default=60, ge=0)
     similar: int = Field(default=0, ge=0)  # by the vectors of the towers; where these are left out, by ALS factors
     multi_query: int = Field(default=0, ge=0)  # by the same
-    fresh: int = Field(default=0, ge=0)
+    fresh: int = Field(default=20, ge=0)
     subscribed: int = Field(default=0, ge=0)
 
 
@@ -90,7 +90,7 @@ class Config(Params):
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
     vocabulary_floor: int = Field(default=5, ge=1)  # a country, device … that is rarer counts as unknown
-    per_place: float = Field(default=7.5, ge=0)  # proposals of all sources for each place, where the quotas give less
+    per_place: float = Field(default=12.0, ge=0)  # proposals of all sources for each place, where the quotas give less
     ranked: int = Field(default=100, ge=1)  # candidates that the ranker judges, or four times k if that is more
     order: OrderParams = OrderParams()
 
@@ -192,7 +192,7 @@ def build(
     """
     counters, quotas = store.counters, config.quotas
     if not timed:  # there is no popularity but that of all time
-        quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d)})
+        quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d, quotas.trending)})
     space = _space(config, models)
     retrievers: Mapping[str, Retriever | None] = {
         "two_tower": None if models.two_tower is None else models.two_tower.over(counters),

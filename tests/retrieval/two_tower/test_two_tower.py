@@ -198,6 +198,13 @@ def test_a_new_video_is_placed_by_its_content_alone(model: TwoTower) -> None:
     assert wider.vectors[:VIDEOS] == pytest.approx(model.vectors, abs=1e-4)
 
 
+@pytest.mark.parametrize("parity", [0, 1])
+def test_watching_five_videos_of_a_category_raises_its_share_among_the_proposals(model: TwoTower, parity: int) -> None:
+    before, _ = model.retrieve(REQUEST, person([], user_id=None), 10)
+    after, _ = model.retrieve(REQUEST, person(list(range(parity + 8, parity + 18, 2)), user_id=None), 10)
+    assert (after % 2 == parity).mean() > (before % 2 == parity).mean()
+
+
 def test_similar_videos_are_others_of_the_same_kind(model: TwoTower) -> None:
     rows, cosines = model.similar(6, 5)
     assert 6 not in rows
@@ -227,7 +234,10 @@ def test_a_missing_part_says_what_to_do(model: TwoTower, tmp_path: Path) -> None
 def test_the_exported_graphs_answer_as_the_network_that_was_trained(model: TwoTower) -> None:
     events, weights = parity_world()
     data = _data(events, weights, catalogue(), PARAMS, None, validate=False)
-    towers = Towers(PARAMS, (len(model.videos.ids), 1, 2, model.videos.features), model.people.sizes).eval()
+    towers = Towers(
+        PARAMS, (len(model.videos.ids), 1, 2, model.videos.features), model.people.sizes, model.videos.dated
+    )
+    towers.eval()
     towers.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in model.weights.items()})
     trained = all_vectors(towers, data.inputs, Machine(torch.device("cpu"), half=False)).numpy()
     assert model.encode_videos(catalogue()) == pytest.approx(trained, abs=1e-4)

@@ -58,6 +58,7 @@ def fit(
             params,
             (len(data.videos.ids), len(data.videos.channels), len(data.videos.languages), data.videos.features),
             data.people.sizes,
+            data.videos.dated,
         )
         if warm is not None:
             _start_from(towers, warm, data)

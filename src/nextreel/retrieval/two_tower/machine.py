@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -84,6 +85,12 @@ def machine(params: TwoTowerParams) -> Machine:
         device = torch.device("cpu")
     if processes > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_leave)  # not after a fit: the next one, of the same training, needs it again
     fast = device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
     half = fast if params.half == "auto" else params.half == "on"
     return Machine(device, half, rank, processes)
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -13,12 +13,14 @@ from typing import Any
 # PyTorch's OpenMP library when it is loaded, hence before the import.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nextreel.retrieval.two_tower.inputs import GAP_BUCKETS
 from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.types import BoolArray
 
 SIDE_DIM = 16  # of the embeddings of channels and languages
 CONTENT_DIM = 64  # what the content columns are projected to
@@ -28,8 +30,11 @@ MASKED = -1e4  # a score that adds nothing to a softmax, and stays finite
 class VideoTower(nn.Module):
     """Unit vectors (n, dim) of videos from their id, channel, language, popularity and content."""
 
-    def __init__(self, params: TwoTowerParams, sizes: tuple[int, int, int, int]) -> None:
+    dated: Tensor  # (features,) 1 where a content column tells of age
+
+    def __init__(self, params: TwoTowerParams, sizes: tuple[int, int, int, int], dated: BoolArray) -> None:
         super().__init__()
+        self.register_buffer("dated", torch.from_numpy(dated.astype(np.float32)), persistent=False)
         ids, channels, languages, features = sizes
         self.ids = nn.Embedding(ids, params.id_dim)
         self.channels = nn.Embedding(channels, SIDE_DIM)
@@ -49,9 +54,10 @@ class VideoTower(nn.Module):
     def forward(self, ids: Tensor, channels: Tensor, languages: Tensor, popularity: Tensor, content: Tensor) -> Tensor:
         """Unit vectors (n, dim); while training, some videos lose what only old videos have."""
         if self.training and self.id_dropout > 0:
-            kept = torch.rand(len(ids)) >= self.id_dropout
+            kept = torch.rand(len(ids), device=ids.device) >= self.id_dropout
             ids = ids * kept
             popularity = popularity * kept[:, None]
+            content = content * (1.0 - self.dated * ~kept[:, None])  # as `VideoEncoder.encode` makes a new video
         identity = self.ids(ids)
         described = self.content(content)
         joined = torch.cat(
@@ -135,7 +141,7 @@ class UserTower(nn.Module):
         self.blocks = nn.ModuleList(Block(params) for _ in range(params.blocks))
         self.last = nn.LayerNorm(dim)
         self.out = nn.Linear(dim, dim)
-        self.trends = nn.Linear(dim, len(params.trends))
+        self.trends = nn.Linear(dim, len(params.trends)) if params.trends else None
         self.dropout = nn.Dropout(params.dropout)
         for table in (self.gaps, self.positions, self.country, self.gender, self.age):
             nn.init.normal_(table.weight, std=0.02)
@@ -171,17 +177,22 @@ class UserTower(nn.Module):
     def answer(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors (..., dim) and the weights (..., trends) of how popular videos are, from the last block."""
         x = self.last(x)
-        return F.normalize(self.out(x), dim=-1), self.trends(x)
+        weights = x[..., :0] if self.trends is None else self.trends(x)
+        return F.normalize(self.out(x), dim=-1), weights
 
 
 class Towers(nn.Module):
     """Both towers, which share the embedding of languages."""
 
     def __init__(
-        self, params: TwoTowerParams, video_sizes: tuple[int, int, int, int], profile_sizes: tuple[int, ...]
+        self,
+        params: TwoTowerParams,
+        video_sizes: tuple[int, int, int, int],
+        profile_sizes: tuple[int, ...],
+        dated: BoolArray,  # (features,) see VideoEncoder
     ) -> None:
         super().__init__()
-        self.video = VideoTower(params, video_sizes)
+        self.video = VideoTower(params, video_sizes, dated)
         self.user = UserTower(params, profile_sizes, self.video.languages)
 
     def embed(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
