@@ -60,8 +60,8 @@ class Quotas(Params):
     """How many eligible candidates each source may propose; 0 leaves a source out. Long lists get more."""
 
     two_tower: int = Field(default=80, ge=0)
-    als: int = Field(default=180, ge=0)
-    ease: int = Field(default=40, ge=0)
+    als: int = Field(default=240, ge=0)
+    ease: int = Field(default=20, ge=0)
     item_item: int = Field(default=20, ge=0)
     transitions: int = Field(default=20, ge=0)
     popular_all: int = Field(default=0, ge=0)  # without timestamps it has those of popular_7d and trending at least
