@@ -118,8 +118,9 @@ class ProcessingPipeline:
         self._prepare(dataset, job, key)
         seconds["prepare"] = perf_counter() - started
         started = perf_counter()
+        encoders = Encoders.load(self.out)  # before there is a thread: Python 3.11.7 may fail to read arrays in two
         with ThreadPoolExecutor(1) as aside:  # no row needs the vectors of titles: they are made meanwhile
-            embedded = aside.submit(self._embedded, dataset)
+            embedded = aside.submit(self._embedded, encoders, dataset)
             counts = self._write(job)
             embedded.result().save(self.out)
         seconds["write"] = perf_counter() - started
@@ -191,10 +192,10 @@ class ProcessingPipeline:
         write_specs(specs_of(shared), self.out)
         write_whole(job.work / KEY, json.dumps({"key": key}))  # last: all of the above is there
 
-    def _embedded(self, dataset: Dataset) -> Encoders:
+    def _embedded(self, encoders: Encoders, dataset: Dataset) -> Encoders:
         """The encoders with the vectors of all titles and tags."""
         cache = None if self.cache is None else EmbeddingCache(self.cache)
-        return Encoders.load(self.out).extended(dataset.catalogue, cache, self.progress)
+        return encoders.extended(dataset.catalogue, cache, self.progress)
 
     def _write(self, job: Job) -> dict[int, dict[str, Any]]:
         parts = range(len(list(job.events(0).parent.glob("part-*.parquet"))))
