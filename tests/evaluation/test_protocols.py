@@ -148,7 +148,7 @@ def test_the_whole_pipeline_is_judged_with_its_stages_and_the_towers_alone(
     for value, model in ((stages.fused, "fused"), (stages.ranked, "ranked"), (stages.final, "nextreel")):
         assert value == results.row(model).metrics["ndcg@10"]
     assert stages.truths == round(results.truths * results.requests)
-    assert {one.name for one in stages.sources} >= {"two_tower", "als", "ease", "transitions", "popular_7d"}
+    assert {one.name for one in stages.sources} >= {"two_tower", "als", "ease", "transitions", "trending"}
     assert max(one.recall for one in stages.sources) <= stages.recall <= 1
     assert sum(one.unique for one in stages.sources) <= stages.recall
     assert {part.by for part in results.segments} == {"events of the person", "events of the right video"}
