@@ -124,9 +124,11 @@ evaluate: install ## Evaluate on MovieLens-1M against the baselines (DATA_DIR=)
 	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol frozen
 
 .PHONY: bench
-bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it in the docs (half an hour; DATA_DIR=)
+bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it in the docs (an hour; DATA_DIR=)
 	@[[ -d "$(DATA_DIR)" ]] || $(BIN)/nextreel data fetch ml-1m --to "$(DATA_DIR)"
-	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol frozen --json benchmarks/results/movielens_frozen.json
+	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol frozen --report benchmarks/results/movielens
+	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol live --every 5 --source two_tower --report benchmarks/results/movielens
+	$(BIN)/nextreel evaluate --data "$(DATA_DIR)" --protocol leave-last-out --source two_tower --report benchmarks/results/movielens
 	$(BIN)/python benchmarks/withheld.py --data "$(DATA_DIR)"
 	$(BIN)/python benchmarks/training.py --data "$(DATA_DIR)" --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/latency.py --home "$(HOME_DIR)/bench"

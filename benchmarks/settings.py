@@ -26,21 +26,29 @@ import numpy as np
 from nextreel import data
 from nextreel.assembly import Config, Models, build
 from nextreel.data import Dataset
+from nextreel.evaluation.asking import ask
 from nextreel.evaluation.lineage import commit, hardware, versions
-from nextreel.evaluation.protocols import K, Split, measure, slates, split
+from nextreel.evaluation.measures import measure
+from nextreel.evaluation.protocols import K, new_store
+from nextreel.evaluation.trials import Trial, frozen
 from nextreel.ranking.catboost import CatBoostRanker, Rows
-from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training.fit import fit_models, fit_ranker
 from nextreel.training.moments import examples
-from nextreel.types import UNKNOWN, Profile, UserId
+from nextreel.types import UNKNOWN, RowArray
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KNOWN, JUDGED = 0.8, 0.9  # of the ratings: what is learned from, and up to where it is judged
 SHORT = ("ndcg@10", "recall@10", "hit_rate@10", "coverage@10")  # of the lists of 10
 METRICS = (*SHORT, "recall@100", "ndcg@100")
 KEPT = 4  # replays whose rows stay in memory
-RETRIEVERS = ("two_tower", "als", "ease", "item_item")  # parts of the configuration that change what is retrieved
+RETRIEVERS = (
+    "two_tower",
+    "als",
+    "ease",
+    "item_item",
+    "transitions",
+)  # parts of the configuration that change what is retrieved
 
 WIDE = {
     "two_tower": 130,
@@ -95,11 +103,10 @@ class Bench:
     """The data, cut, and the retrievers that were fitted so far."""
 
     dataset: Dataset
-    known: Split
-    profiles: dict[UserId, Profile]
+    known: Trial
     fitted: dict[str, tuple[Models, Models]] = field(default_factory=dict)
     rankers: dict[str, CatBoostRanker] = field(default_factory=dict)
-    replayed: dict[str, tuple[Rows, MemoryStore]] = field(default_factory=dict)
+    replayed: dict[str, Rows] = field(default_factory=dict)
 
     def retrievers(self, config: Config) -> tuple[Models, Models]:
         """The models of the older events alone and of all known ones; variants that do not change them share them."""
@@ -115,17 +122,17 @@ class Bench:
             self.fitted[key] = older, on(events, graded, warm=older)
         return self.fitted[key]
 
-    def rows(self, config: Config, older: Models) -> tuple[Rows, MemoryStore]:
-        """What the ranker learns from, and the state after it; kept while only the ranker changes."""
+    def rows(self, config: Config, older: Models) -> Rows:
+        """What the ranker learns from; kept while only the ranker changes."""
         parts = {name: getattr(config, name).model_dump(mode="json") for name in (*RETRIEVERS, "moments", "quotas")}
         key = json.dumps(parts, sort_keys=True)
         if key not in self.replayed:
             events, catalogue = self.known.history, self.dataset.catalogue
             first = int(len(events) * (1 - config.moments.share))
-            store = MemoryStore(catalogue, config.relevance, self.profiles)
+            store = new_store(self.dataset, config)
             store.apply_many(events.take(slice(first)))
             recommender = build(config, catalogue, store, older, None, timed=self.dataset.timed)
-            self.replayed[key] = examples(events, store, recommender, first, config.moments).varying(), store
+            self.replayed[key] = examples(events, store, recommender, first, config.moments).varying()
             while len(self.replayed) > KEPT:
                 self.replayed.pop(next(iter(self.replayed)))
                 self.rankers.clear()  # they are known by rows that may be gone
@@ -133,22 +140,27 @@ class Bench:
 
     def run(self, config: Config) -> dict[str, float]:
         """The metrics on the validation part, and the seconds of the ranker's fit."""
-        events, catalogue, timed = self.known.history, self.dataset.catalogue, self.dataset.timed
         older, final = self.retrievers(config)
-        rows, store = self.rows(config, older)
+        rows = self.rows(config, older)
         started = perf_counter()
         key = json.dumps([id(rows), config.ranker.model_dump(mode="json")])
         if key not in self.rankers:
             self.rankers[key] = fit_ranker(rows, config)
         ranker = self.rankers[key]
         seconds = perf_counter() - started
-        lists = slates(build(config, catalogue, store, final, ranker, timed=timed), events.user_ids)
-        found, _ = measure(lists(self.known.users, self.known.at, K), self.known, catalogue.categories)
-        tens = np.full((len(self.known.users), K), UNKNOWN, np.int32)
-        tens[:, :10] = lists(self.known.users, self.known.at, 10)
-        short, _ = measure(tens, self.known, catalogue.categories)
-        found |= {name: short[name] for name in SHORT}
+        categories = self.dataset.catalogue.categories
+        found = dict(measure(self.lists(config, final, ranker, K), self.known, categories).mean)
+        tens = np.full((len(self.known), K), UNKNOWN, np.int32)
+        tens[:, :10] = self.lists(config, final, ranker, 10)
+        found |= {name: value for name, value in measure(tens, self.known, categories).mean.items() if name in SHORT}
         return {name: found[name] for name in METRICS} | {"trees": ranker.metrics["trees"], "seconds": seconds}
+
+    def lists(self, config: Config, models: Models, ranker: CatBoostRanker, k: int) -> RowArray:
+        """The list (people, k) that each person gets."""
+        store, columns = new_store(self.dataset, config), ranker.names
+        timed, catalogue = self.dataset.timed, self.dataset.catalogue
+        recommender = build(config, catalogue, store, models, ranker, timed=timed, columns=columns)
+        return ask(self.known, store, {"nextreel": recommender}, k)["nextreel"].lists
 
 
 def prepare(folder: Path) -> Bench:
@@ -157,8 +169,8 @@ def prepare(folder: Path) -> Bench:
     dataset = dataset.until(int(len(dataset.events) * JUDGED + 1e-9))
     grade = partial(relevance_of, catalogue=dataset.catalogue, rules=Config().relevance)
     parts = ((KNOWN - 0.1) / JUDGED, 0.1 / JUDGED, (JUDGED - KNOWN) / JUDGED)
-    known = split(dataset.events, grade, len(dataset.catalogue), timed=dataset.timed, fractions=parts)
-    return Bench(dataset, known, dict(zip(dataset.events.user_ids.tolist(), dataset.profiles, strict=True)))
+    known = frozen(dataset.events, grade, len(dataset.catalogue), timed=dataset.timed, fractions=parts)
+    return Bench(dataset, known)
 
 
 def variant(changes: dict[str, Any], seed: int) -> Config:
@@ -207,7 +219,7 @@ def main() -> None:
             result = {
                 "benchmark": "settings",
                 "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "people": len(bench.known.users),
+                "people": len(bench.known),
                 "default": Config().model_dump(mode="json"),
                 "variants": {one: VARIANTS[one] for one in runs},
                 "runs": runs,

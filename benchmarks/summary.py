@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nextreel.evaluation import tables
+
 RESULTS = Path(__file__).resolve().parent / "results"
 GB = 1e9
 
@@ -53,13 +55,37 @@ def lines() -> list[tuple[str, str, str]]:
     ]
 
 
+def protocols() -> str:
+    """Every model under every protocol that was run, as Markdown: the figures of `nextreel evaluate --report`."""
+    columns = {  # protocol -> metrics
+        "frozen": ("ndcg@10", "recall@10", "hit_rate@10", "recall@100"),
+        "live": ("hit_rate@10", "ndcg@10"),
+        "leave-last-out": ("hit_rate@10", "ndcg@10"),
+    }
+    found = {name: load(f"movielens/{name}") for name in columns if (RESULTS / "movielens" / f"{name}.json").is_file()}
+    models: dict[str, dict[tuple[str, str], float]] = {}
+    for name, result in found.items():
+        for row in result["rows"]:
+            if row["kind"] != "stage":
+                models.setdefault(row["model"], {}).update({(name, m): row["metrics"][m] for m in columns[name]})
+    head = [f"{name} {tables.title(metric)}" for name in found for metric in columns[name]]
+    keys = [(name, metric) for name in found for metric in columns[name]]
+    lines = [f"| model | {' | '.join(head)} |", "|---|" + "---:|" * len(head)]
+    for model, values in sorted(models.items(), key=lambda one: one[1].get(keys[0], 0.0)):
+        cells = [f"{values[key]:.4f}" if key in values else "-" for key in keys]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    asked = [f"{name}: {one['requests']:,} requests of {one['users']:,} people" for name, one in found.items()]
+    return "\n".join([*lines, "", "; ".join(asked) + "."]) + "\n"
+
+
 def main() -> None:
-    """Writes the table."""
+    """Writes the tables."""
     rows = [f"| {what} | {figure} | [{file}](benchmarks/results/{file}) |" for what, figure, file in lines()]
     machine = load("training")["hardware"]
     text = "\n".join(["| what | measured | raw |", "|---|---:|---|", *rows])
     about = f"Measured on {machine.get('processor')}, {machine.get('cores')} cores, without a GPU."
     (RESULTS / "summary.md").write_text(f"{text}\n\n{about}\n", encoding="utf-8")
+    (RESULTS / "protocols.md").write_text(protocols(), encoding="utf-8")
     print(text)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import ir_measures
 import numpy as np
@@ -31,8 +32,8 @@ def truths(truth: Truth, user: int) -> set[int]:
     return set(truth.rows[truth.offsets[user] : truth.offsets[user + 1]].tolist())
 
 
-def test_list_metrics_agree_with_an_independent_implementation() -> None:
-    lists, truth = random_world(0)
+def assert_agree(lists: RowArray, truth: Truth) -> dict[Any, metrics.Values]:
+    """Our metrics of each user, after they were found to be those of an independent implementation."""
     judged = judge(lists, truth)
     qrels = {str(user): {str(row): 1 for row in truths(truth, user)} for user in range(USERS)}
     run = {
@@ -52,6 +53,23 @@ def test_list_metrics_agree_with_an_independent_implementation() -> None:
     for found in ir_measures.iter_calc(list(ours), qrels, run):
         theirs[places[str(found.measure)], int(found.query_id)] = found.value
     np.testing.assert_allclose(np.stack(list(ours.values())), theirs, atol=1e-9)
+    return ours
+
+
+def test_list_metrics_agree_with_an_independent_implementation() -> None:
+    assert_agree(*random_world(0))
+
+
+def test_with_one_right_video_they_agree_too_and_several_are_one_number() -> None:
+    lists, _ = random_world(1)
+    rng = np.random.default_rng(1)
+    right = np.where(rng.random(USERS) < 0.7, lists[np.arange(USERS), rng.integers(0, K, USERS)], VIDEOS)
+    right[right < 0] = VIDEOS  # in no list
+    ours = assert_agree(lists, Truth.of(np.arange(USERS), right, USERS))
+    assert 3 < ours[Success @ 10].sum() < 30
+    np.testing.assert_array_equal(ours[R @ 10], ours[Success @ 10])
+    np.testing.assert_allclose(ours[P @ 10], ours[R @ 10] / 10)
+    np.testing.assert_allclose(ours[AP @ 20], ours[RR])
 
 
 @given(st.integers(0, 10_000), st.integers(1, K))
@@ -177,3 +195,35 @@ def test_the_bootstrap_is_the_same_for_the_same_seed() -> None:
     assert metrics.paired_bootstrap(a, b, seed=5) == metrics.paired_bootstrap(a, b, seed=5)
     with pytest.raises(MetricError, match="same users"):
         metrics.paired_bootstrap(a, b[:-1], seed=5)
+
+
+def test_a_bootstrap_of_people_with_one_request_each_is_the_plain_one() -> None:
+    a, b = np.random.default_rng(1).random((2, 50))
+    plain = metrics.paired_bootstrap(a, b, seed=5)
+    named = np.array([f"person {number:02}" for number in range(50)])
+    for groups in (np.arange(50), named):
+        assert metrics.paired_bootstrap(a, b, seed=5, groups=groups) == pytest.approx(plain, abs=1e-12)
+
+
+def test_requests_that_are_copies_of_each_other_make_no_interval_narrower() -> None:
+    a, b = np.random.default_rng(2).random((2, 60))
+    people = np.repeat(np.arange(60), 9)
+    one = metrics.paired_bootstrap(a, b, seed=5)
+    copied = metrics.paired_bootstrap(a[people], b[people], seed=5, groups=people)
+    assert copied == pytest.approx(one, abs=1e-12)
+    as_if_alone = metrics.paired_bootstrap(a[people], b[people], seed=5)
+    assert copied[2] - copied[1] > 2 * (as_if_alone[2] - as_if_alone[1])
+
+
+def test_people_with_more_requests_weigh_more() -> None:
+    # one person's three requests are all better, three others' one request each worse: the mean is that of requests
+    difference, low, high = metrics.paired_bootstrap(
+        [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1], 0, groups=np.array([7, 7, 7, 1, 2, 3])
+    )
+    assert difference == 0
+    assert (low, high) == (-1, 0.8)  # without the one person; with them three times: (9 - 1) / 10
+
+
+def test_groups_of_other_requests_are_refused() -> None:
+    with pytest.raises(MetricError, match="whose each of the 3 values is; got shape"):
+        metrics.paired_bootstrap([1, 2, 3], [0, 0, 0], 0, groups=np.array([1, 2]))

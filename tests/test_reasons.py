@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from nextreel.assembly import Quotas
 from nextreel.reasons import reasons
 from nextreel.types import Catalogue, Moment, UserState
 
@@ -46,3 +47,22 @@ def test_no_video_is_named_where_none_is_alike_or_everybody_watches_it(told: Tol
     assert told([1], [9], "als") == ["people with your taste watched it"]
     assert told([3], [9], "popular_7d") == ["much watched this week"]
     assert told([3], [9], "eligible") == ["eligible for you"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("similar", "similar to a video you watched last, such as Video 9"),
+        ("multi_query", "fits one of your interests, such as Video 9"),
+        ("transitions", "what people watch after the videos you watched last, such as Video 9"),
+        ("fresh", "just published"),
+        ("subscribed", "new on a channel you follow"),
+    ],
+)
+def test_each_source_has_a_sentence_of_its_own(source: str, expected: str, told: Told) -> None:
+    assert told([3], [9], source) == [expected]
+
+
+def test_no_source_is_without_a_sentence(told: Told) -> None:
+    for source in Quotas.model_fields:
+        assert told([3], [9], source) != told([3], [9], "eligible")

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationError
 
@@ -20,12 +21,20 @@ from nextreel.ranking.catboost import CatBoostParams, CatBoostRanker
 from nextreel.relevance import Relevance
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.als import AlsParams
-from nextreel.retrieval.item_item import ItemItemParams
+from nextreel.retrieval.fresh import Fresh, FreshParams
+from nextreel.retrieval.index import Index
+from nextreel.retrieval.item_item import ItemItem, ItemItemParams
+from nextreel.retrieval.multi_query import MultiQueryParams, multi_query
 from nextreel.retrieval.popular import Popular
+from nextreel.retrieval.similar import SimilarParams, directions, similar
+from nextreel.retrieval.subscribed import Subscribed
+from nextreel.retrieval.transitions import TransitionParams
 from nextreel.retrieval.two_tower import retriever
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.retriever import TwoTower
 from nextreel.types import Catalogue, NextreelError, Ranker, Retriever
+
+MODELS = ("two_tower", "als", "ease", "item_item", "transitions")  # sources that are fitted
 
 
 class ConfigError(NextreelError):
@@ -51,13 +60,18 @@ class Quotas(Params):
     """How many eligible candidates each source may propose; 0 leaves a source out. Long lists get more."""
 
     two_tower: int = Field(default=80, ge=0)
-    als: int = Field(default=60, ge=0)
-    ease: int = Field(default=100, ge=0)
-    item_item: int = Field(default=40, ge=0)
-    popular_all: int = Field(default=0, ge=0)  # without timestamps it has the quota of popular_7d at least
-    popular_7d: int = Field(default=80, ge=0)
+    als: int = Field(default=240, ge=0)
+    ease: int = Field(default=20, ge=0)
+    item_item: int = Field(default=20, ge=0)
+    transitions: int = Field(default=20, ge=0)
+    popular_all: int = Field(default=0, ge=0)  # without timestamps it has those of popular_7d and trending at least
+    popular_7d: int = Field(default=0, ge=0)
     popular_1d: int = Field(default=0, ge=0)
     trending: int = Field(default=60, ge=0)
+    similar: int = Field(default=0, ge=0)  # by the vectors of the towers; where these are left out, by ALS factors
+    multi_query: int = Field(default=0, ge=0)  # by the same
+    fresh: int = Field(default=20, ge=0)
+    subscribed: int = Field(default=0, ge=0)
 
 
 class Config(Params):
@@ -65,24 +79,42 @@ class Config(Params):
 
     relevance: Relevance = Relevance()
     two_tower: TwoTowerParams = TwoTowerParams(exclude_history=False)  # the pipeline asks for more and filters
-    als: AlsParams = AlsParams()
+    als: AlsParams = AlsParams(alpha=10.0, half_life_days=30.0)
     ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000)
     item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=25)
+    transitions: TransitionParams = TransitionParams()
+    similar: SimilarParams = SimilarParams()
+    multi_query: MultiQueryParams = MultiQueryParams()
+    fresh: FreshParams = FreshParams()
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
     ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
     vocabulary_floor: int = Field(default=5, ge=1)  # a country, device … that is rarer counts as unknown
-    per_place: float = Field(default=7.5, ge=0)  # proposals of all sources for each place, where the quotas give less
+    per_place: float = Field(default=12.0, ge=0)  # proposals of all sources for each place, where the quotas give less
     ranked: int = Field(default=100, ge=1)  # candidates that the ranker judges, or four times k if that is more
     order: OrderParams = OrderParams()
 
 
-def load_config(path: Path | None) -> Config:
-    """The configuration of a TOML file, or the defaults without one. Raises `ConfigError` that names every problem."""
+Preset: TypeAlias = Literal["default", "research"]
+
+
+def preset(name: Preset) -> Config:
+    """The configuration of that name: `default`, or `research` with larger towers that take most of an hour to fit."""
+    plain = Config()
+    if name == "default":
+        return plain
+    large = {"dim": 128, "blocks": 2, "length": 200, "negatives": 700, "epochs": 16, "learning_rate": 1.5e-3}
+    return plain.model_copy(update={"two_tower": plain.two_tower.model_copy(update=large)})
+
+
+def load_config(path: Path | None, base: Preset = "default") -> Config:
+    """The preset with what a TOML file changes. Raises `ConfigError` that names every problem of the file."""
     if path is None:
-        return Config()
+        return preset(base)
     try:
-        return Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Config.model_validate(
+            _merged(preset(base).model_dump(), tomllib.loads(path.read_text(encoding="utf-8")))
+        )
     except OSError as error:
         raise ConfigError(f"Expected a readable configuration file, got {path}: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
@@ -92,20 +124,40 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(f"{path}: {problems}.") from error
 
 
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with the changes, table by table."""
+    tables = {
+        name: _merged(base[name], value)
+        for name, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+    }
+    return base | changes | tables
+
+
+def only(config: Config, source: str) -> Config:
+    """The same configuration with one source. Raises `ConfigError` for a source there is none of."""
+    quotas = config.quotas.model_dump()
+    if source not in quotas:
+        raise ConfigError(f"No source '{source}'. Hint: one of {', '.join(quotas)}.")
+    alone = {name: max(quota, 1) if name == source else 0 for name, quota in quotas.items()}
+    return config.model_copy(update={"quotas": Quotas(**alone)})
+
+
 @dataclass(frozen=True)
 class Models:
     """The fitted models of one release; None for a source that the configuration leaves out."""
 
     two_tower: TwoTower | None
     als: als.Als | None
-    ease: item_item.ItemItem | None
-    item_item: item_item.ItemItem | None
+    ease: ItemItem | None
+    item_item: ItemItem | None
+    transitions: ItemItem | None
     words: Mapping[str, Vocabulary]  # of what is text in profiles and requests
 
     def save(self, folder: Path) -> None:
         """Writes each model into a folder of its name, and the vocabularies into theirs."""
         words.save(self.words, folder)
-        for name in ("two_tower", "als", "ease", "item_item"):
+        for name in MODELS:
             model = getattr(self, name)
             if model is not None:
                 model.save(folder / name)
@@ -118,6 +170,7 @@ class Models:
             als=als.load(folder / "als") if (folder / "als").is_dir() else None,
             ease=item_item.load(folder / "ease") if (folder / "ease").is_dir() else None,
             item_item=item_item.load(folder / "item_item") if (folder / "item_item").is_dir() else None,
+            transitions=item_item.load(folder / "transitions") if (folder / "transitions").is_dir() else None,
             words=words.load(folder),
         )
 
@@ -139,16 +192,22 @@ def build(
     """
     counters, quotas = store.counters, config.quotas
     if not timed:  # there is no popularity but that of all time
-        quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d)})
+        quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d, quotas.trending)})
+    space = _space(config, models)
     retrievers: Mapping[str, Retriever | None] = {
-        "two_tower": models.two_tower,
+        "two_tower": None if models.two_tower is None else models.two_tower.over(counters),
         "als": models.als,
         "ease": models.ease,
         "item_item": models.item_item,
+        "transitions": models.transitions,
         "popular_all": Popular(counters, "all"),
         "popular_7d": Popular(counters, "7d") if timed else None,
         "popular_1d": Popular(counters, "1d") if timed else None,
         "trending": Popular(counters, "trend") if timed else None,
+        "similar": None if space is None else similar(space, config.similar),
+        "multi_query": None if space is None else multi_query(space, config.multi_query),
+        "fresh": Fresh(catalogue, counters, config.fresh) if timed and quotas.fresh else None,
+        "subscribed": Subscribed(catalogue, counters) if quotas.subscribed else None,
     }
     sources = [
         Source(retriever, getattr(quotas, name))
@@ -168,6 +227,23 @@ def build(
         fallback=Popular(counters, "trend" if timed else "all"),
         release=release,
         per_place=config.per_place,
+    )
+
+
+def _space(config: Config, models: Models) -> Index | None:
+    """Where videos lie near those like them: the towers' index, else the directions of ALS; None where not needed.
+
+    Raises `ConfigError` when a source needs it and there is neither.
+    """
+    if config.quotas.similar == config.quotas.multi_query == 0:
+        return None
+    if models.two_tower is not None:
+        return models.two_tower.index
+    if models.als is not None:
+        return directions(models.als.item_factors)
+    raise ConfigError(
+        "Expected two_tower or als among the sources, as similar and multi_query look around their vectors; got a "
+        "quota of 0 for both. Hint: give one of them a quota."
     )
 
 

@@ -332,11 +332,14 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike, epsilon: float = 1e-7)
     return float(-np.where(truth, np.log(p), np.log1p(-p)).mean())
 
 
-def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int, rounds: int = 2000) -> tuple[float, float, float]:
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, seed: int, rounds: int = 2000, groups: NDArray[Any] | None = None
+) -> tuple[float, float, float]:
     """Mean of a - b over users, and the 2.5 % and 97.5 % quantiles of that mean under resampling of users.
 
     `a` and `b` hold one value per user, in the same order; the users are resampled together, so what makes a user
-    hard for both does not widen the interval. The percentile interval.
+    hard for both does not widen the interval. Where they hold one value per request, `groups` (n,) says whose it is: a
+    person is drawn with all of their requests. The percentile interval.
     Source: Efron, Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
     >>> difference, low, high = paired_bootstrap([0.5, 0.7, 0.9, 0.4], [0.4, 0.6, 0.7, 0.4], seed=0)
@@ -350,12 +353,18 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int, rounds: int = 2000) 
             "Hint: compare models on the same users."
         )
     differences = first - second
-    n = len(differences)
+    whose = np.arange(len(first)) if groups is None else np.asarray(groups)
+    if whose.shape != first.shape:
+        raise MetricError(f"Expected groups to say whose each of the {len(first)} values is; got shape {whose.shape}.")
+    _, group = np.unique(whose, return_inverse=True)
+    sums, sizes = np.bincount(group, differences), np.bincount(group)
+    n = len(sums)
     rng = np.random.default_rng(seed)
     means = np.empty(rounds)
     step = max(1, BOOTSTRAP_CELLS // n)
     for start in range(0, rounds, step):
         stop = min(start + step, rounds)
-        means[start:stop] = differences[rng.integers(0, n, (stop - start, n))].mean(axis=1)
+        drawn = rng.integers(0, n, (stop - start, n))
+        means[start:stop] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(differences.mean()), float(low), float(high)

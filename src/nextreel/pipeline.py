@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
@@ -121,12 +121,12 @@ class Recommender:
             except Exception as error:
                 log.exception("ranking failed", extra={"request_id": request.request_id})
                 trace.failures["ranker"] = repr(error)
-                value, level = _merged(moment), "unranked"
+                value, level = fused(moment), "unranked"
             else:
                 if witness is not None:
                     witness(moment, matrix, objectives)
         else:
-            value = _merged(moment)
+            value = fused(moment)
         return self._slate(moment, objectives, value, trace, level)
 
     def trending(self, request: Request) -> Slate:
@@ -136,13 +136,22 @@ class Recommender:
         none = np.empty((len(moment), 0), np.float32)
         return self._slate(moment, none, moment.scores[:, 0], trace, "trending")
 
-    def gather(self, request: Request, rows: RowArray | None = None) -> Moment:
+    def alone(self, source: str) -> Recommender:
+        """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""
+        chosen = [one for one in self.sources if one.retriever.name == source]
+        if not chosen:
+            names = ", ".join(one.retriever.name for one in self.sources)
+            raise NextreelError(f"No source '{source}' in release {self.release}. Hint: one of {names}.")
+        return replace(self, sources=chosen, ranker=None, orderers=(), per_place=0.0)
+
+    def gather(self, request: Request, rows: RowArray | None = None, trace: Trace | None = None) -> Moment:
         """The moment of what the sources propose and the filters keep, or of the given rows as they are.
 
-        Ranks of given rows are taken among the same candidates, so a pair gets the same features either way.
+        Ranks of given rows are taken among the same candidates, so a pair gets the same features either way. The trace
+        is told how many each source proposed.
         """
         user = self.store.user(request.user_id)
-        moment = self._candidates(request, user, Trace())
+        moment = self._candidates(request, user, Trace() if trace is None else trace)
         return moment if rows is None else self._judge(request, user, moment, np.asarray(rows, np.int32))
 
     def matrix(self, moment: Moment) -> Matrix:
@@ -154,7 +163,7 @@ class Recommender:
         width = max(self.ranked, 4 * moment.request.k)
         if len(moment) <= width:
             return moment
-        return moment.take(np.sort(np.argpartition(-_merged(moment), width)[:width]))
+        return moment.take(np.sort(np.argpartition(-fused(moment), width)[:width]))
 
     def _rank(self, moment: Moment, trace: Trace) -> tuple[Matrix, FloatArray, FloatArray]:
         ranker = self.ranker
@@ -359,7 +368,7 @@ def _ranks(scores: FloatArray) -> FloatArray:
     return ranks.reshape(falling.shape).T
 
 
-def _merged(moment: Moment) -> FloatArray:
+def fused(moment: Moment) -> FloatArray:
     """(n,) what orders candidates that no ranker judged: the score of a source that is alone, else all their ranks.
 
     Ranks are joined by reciprocal rank fusion (Cormack, Clarke & Büttcher 2009), with their constant of 60.

@@ -11,12 +11,17 @@ _WHY = {
     "als": "people with your taste watched it",
     "ease": "often watched by those who watched the same videos",
     "item_item": "close to the videos you watched last",
+    "transitions": "what people watch after the videos you watched last",
     "popular_all": "one of the most watched videos",
     "popular_7d": "much watched this week",
     "popular_1d": "much watched today",
     "trending": "rising now",
+    "similar": "similar to a video you watched last",
+    "multi_query": "fits one of your interests",
+    "fresh": "just published",
+    "subscribed": "new on a channel you follow",
 }
-_PERSONAL = frozenset({"two_tower", "als", "ease", "item_item"})
+_PERSONAL = frozenset({"two_tower", "als", "ease", "item_item", "transitions", "similar", "multi_query"})
 _RECENT = 20  # newest liked videos among which one to name is looked for
 _ALIKE = np.float32(0.8)  # cosine of the categories from which a video may be named
 

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from nextreel.assembly import Config, Models, build, load_ranker
 from nextreel.backends import ClosableEventLog, open_log
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
-from nextreel.pipeline import Recommender, Source
+from nextreel.pipeline import Recommender
 from nextreel.registry import Registry
 from nextreel.store import LiveStore
 from nextreel.types import (
@@ -128,20 +127,6 @@ class System:
         if now - self._followed > FOLLOW_EVERY:
             self._followed = now
             self.store.follow()
-
-    def alone(self, source: str) -> Recommender:
-        """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""
-        chosen = [one for one in self.recommender.sources if one.retriever.name == source]
-        if not chosen:
-            names = ", ".join(one.retriever.name for one in self.recommender.sources)
-            raise NextreelError(f"No source '{source}' in release {self.release}. Hint: one of {names}.")
-        return replace(
-            self.recommender,
-            sources=[Source(chosen[0].retriever, chosen[0].quota)],
-            ranker=None,
-            orderers=(),
-            per_place=0.0,
-        )
 
     def resolve_user(self, text: str) -> UserId:
         """The id as the data have it: an integer where theirs are and the text is one."""

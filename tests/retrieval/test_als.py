@@ -16,7 +16,7 @@ from nextreel.progress import Progress
 from nextreel.retrieval import als
 from nextreel.retrieval._arrays import FitError
 from nextreel.retrieval.als import Als, AlsParams
-from nextreel.types import FloatArray, Kind, Request, RowArray, UserState
+from nextreel.types import DAY, FloatArray, Kind, Request, RowArray, TimeArray, UserState
 
 USERS, VIDEOS = 40, 30
 NOW = Request(None, 0.0)
@@ -173,3 +173,70 @@ def test_answering_imports_no_training_library() -> None:
         "sys.exit(any(name in sys.modules for name in ('implicit', 'scipy', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+
+
+# --- Age and confidence -----------------------------------------------------------------------------------------------
+
+HALVED = AlsParams(factors=4, iterations=10, threads=1, half_life_days=1.0)
+
+
+def changed_tastes() -> tuple[RowArray, RowArray, FloatArray, TimeArray]:
+    """The checkerboard, turned around fifty days later: even users watch odd videos now."""
+    users, videos, weights = checkerboard()
+    at = np.concatenate([np.zeros(len(users)), np.full(len(users), 50 * DAY)])
+    return np.tile(users, 2), np.concatenate([videos, videos ^ 1]), np.tile(weights, 2), at
+
+
+def test_with_a_half_life_old_tastes_are_forgotten() -> None:
+    users, videos, weights, at = changed_tastes()
+    model = als.fit(users, videos, weights, USERS, VIDEOS, HALVED, at=at)
+    state = UserState(1, known=True)
+    for row, days in ((0, 0.0), (4, 0.1), (10, 0.2), (1, 50.0), (5, 50.1)):
+        state.history.append(row, days * DAY, Kind.WATCH, 1.0)
+    assert (model.retrieve(NOW, state, 5)[0] % 2 == 1).all()
+
+
+def test_a_person_who_comes_back_late_is_known_by_what_they_watched_last() -> None:
+    users, videos, weights = checkerboard()
+    model = als.fit(users, videos, weights, USERS, VIDEOS, HALVED, at=np.zeros(len(users)))
+    rows, ones = np.array([0, 4, 10], np.int32), np.ones(3, np.float32)
+    early, late = (model.vector(rows, ones, np.array([0.0, 0.0, 1.0]) * DAY + start) for start in (0.0, 999 * DAY))
+    np.testing.assert_allclose(early, late, rtol=1e-5)
+
+
+def test_decayed_weights_are_those_of_the_formula() -> None:
+    weights = HALVED.decayed(np.array([1, 2, -1], np.float32), np.array([0.0, 2.0, 3.0]) * DAY)
+    assert weights.tolist() == pytest.approx([1 / 8, 2 / 2, -1.0])
+    assert HALVED.decayed(np.ones(0, np.float32), np.ones(0)).tolist() == []
+
+
+def test_without_a_half_life_times_change_nothing(model: Als) -> None:
+    timed = als.fit(*checkerboard(), USERS, VIDEOS, model.params, at=np.arange(8.0 * USERS) * DAY)
+    np.testing.assert_array_equal(timed.item_factors, model.item_factors)
+
+
+def test_a_half_life_needs_the_time_of_each_event() -> None:
+    with pytest.raises(FitError, match="Expected the time of each event"):
+        als.fit(*checkerboard(), USERS, VIDEOS, HALVED)
+    with pytest.raises(FitError, match="time of each of 320 events; got 3 times"):
+        als.fit(*checkerboard(), USERS, VIDEOS, HALVED, at=np.zeros(3))
+    model = Als(np.eye(4, dtype=np.float32), HALVED)
+    with pytest.raises(FitError, match="Hint: pass `at`"):
+        model.scores(np.array([1], np.int32), np.ones(1, np.float32))
+
+
+def test_confidences_are_those_of_the_formula() -> None:
+    weights = np.array([1, 3], np.float32)
+    assert AlsParams(alpha=2.0).confidences(weights).tolist() == [2.0, 6.0]
+    log = AlsParams(alpha=2.0, confidence="log", epsilon=0.5).confidences(weights)
+    assert log.tolist() == pytest.approx([2 * np.log(3), 2 * np.log(7)])
+
+
+def test_a_model_of_another_confidence_is_saved_with_it(tmp_path: Path) -> None:
+    params = AlsParams(factors=4, iterations=2, threads=1, confidence="log", epsilon=2.0, half_life_days=3.0)
+    model = als.fit(*checkerboard(), USERS, VIDEOS, params, at=np.zeros(8 * USERS))
+    model.save(tmp_path)
+    loaded = als.load(tmp_path)
+    assert loaded.params == params
+    for one, other in zip(model.retrieve(NOW, person([1, 3]), 9), loaded.retrieve(NOW, person([1, 3]), 9), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -363,4 +363,5 @@ def test_no_path_brings_the_server_down(client: TestClient, user_id: str) -> Non
         quoted = "".join(f"%{byte:02X}" for byte in user_id.encode())
     except UnicodeEncodeError:
         return
-    assert client.get(f"/recommendations/{quoted}").status_code in {200, 404, 422}
+    # a slash in the id makes another path, which may be one for POST alone
+    assert client.get(f"/recommendations/{quoted}").status_code in {200, 404, 405, 422}

@@ -214,7 +214,7 @@ def test_data_without_times_give_a_system_without_times(tiny_dataset: Dataset, q
     untimed = replace(tiny_dataset, timed=False, events=replace(tiny_dataset.events, at=numbers))
     fitted = fit(untimed, quick_config)
     sources = [source.retriever.name for source in fitted.recommender.sources]
-    assert sources == ["als", "ease", "item_item", "popular_all"]
+    assert sources == ["als", "ease", "item_item", "transitions", "popular_all"]
     assert fitted.rows.names == names(among(fitted.rows.names, timed=False), sources)
     assert "hour_sin" not in fitted.rows.names
     slate = fitted.recommender.recommend(Request(untimed.events.user_ids[0], float(len(numbers)), 10))

@@ -17,7 +17,7 @@ from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training import Fitted
 from nextreel.training.moments import Future, Plan, examples, labels, plan
-from nextreel.types import DAY, Events, FloatArray, Kind, Moment, NextreelError, Request, RowArray, UserId
+from nextreel.types import DAY, Events, FloatArray, Kind, Moment, NextreelError, Request, RowArray, Trace, UserId
 
 RecommenderOf = Callable[..., Recommender]
 
@@ -57,8 +57,8 @@ class Listening(Recommender):
         parts = {one.name: getattr(recommender, one.name) for one in fields(recommender)}
         return cls(**parts)
 
-    def gather(self, request: Request, rows: RowArray | None = None) -> Moment:
-        moment = Recommender.gather(self, request, rows)
+    def gather(self, request: Request, rows: RowArray | None = None, trace: Trace | None = None) -> Moment:
+        moment = Recommender.gather(self, request, rows, trace)
         self.asked.append(Asked(request, moment.rows, self.matrix(moment).values))
         return moment
 

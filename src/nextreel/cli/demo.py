@@ -51,7 +51,7 @@ def demo(
     with step("Training a release"), bars() as progress:
         release = training.train(dataset, settings, home, progress)
     with step("Evaluating on the last tenth of the time, against the baselines"), bars() as progress:
-        results = evaluation.frozen(dataset, settings, progress)
+        results = evaluation.evaluate(dataset, "frozen", settings, progress=progress)
     show.out.print(results.table())
     with step(f"Recommending with release {release}"):
         recommend(home, release, typical_user(dataset.events))

@@ -8,22 +8,67 @@ from typing import Annotated, Literal
 import typer
 
 from nextreel.cli import loading, show
-from nextreel.cli.options import ConfigFile, Data, OnError, Quarantine, UnknownChannels, UnknownUsers, UnknownVideos
+from nextreel.cli.options import (
+    ConfigFile,
+    Data,
+    OnError,
+    PresetName,
+    Quarantine,
+    UnknownChannels,
+    UnknownUsers,
+    UnknownVideos,
+)
 from nextreel.cli.progress import bars
 
 
 def evaluate(
+    *,
     data: Data,
     protocol: Annotated[
-        Literal["frozen"],
+        Literal["frozen", "live", "leave-last-out"],
         typer.Option(
-            help="`frozen`: first 80 % of the time trains, 10 % chooses, and one list must hold for the rest."
+            help="`frozen`: the first 80 % of the events train, 10 % choose, and one list for each person must hold "
+            "for the rest. `live`: each row of that rest is a request at its own time, answered from all before it. "
+            "`leave-last-out`: everybody's last row, as in papers; models then learn from later rows of other people."
         ),
     ] = "frozen",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge this source alone, such as `two_tower` or `als`, instead of the whole pipeline; only it is "
+            "trained. The report then has no stages."
+        ),
+    ] = None,
+    every: Annotated[
+        int, typer.Option(min=1, help="With `live`: ask at each n-th row alone. 5 is a fifth of the time.")
+    ] = 1,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0,
+            help="Seed of the models instead of those of the configuration. Given several times, all is fitted once "
+            "for each, and the spread is told: what is smaller than it is luck.",
+        ),
+    ] = None,
     config: ConfigFile = None,
-    full: Annotated[bool, typer.Option("--full", help="Print every metric at every k, and what each says.")] = False,
+    preset: PresetName = "default",
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Print all: every metric at every k and what it says, stages, segments, seeds, where it comes from.",
+        ),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write DIR/PROTOCOL.json, DIR/PROTOCOL.md and its plots as SVG. Needs the extra `report`.",
+        ),
+    ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all results here as JSON, and as Markdown (.md) beside it.")
+        Path | None,
+        typer.Option("--json", help="Write all results here as JSON, and as Markdown (.md) without plots beside it."),
     ] = None,
     on_error: OnError = "fail",
     quarantine: Quarantine = None,
@@ -33,13 +78,20 @@ def evaluate(
 ) -> None:
     """Print how well the recommender and every baseline foresee what people really watched.
 
-    Full ranking over the whole catalogue; nothing is published.
+    Every request is answered from the whole catalogue, without what the person has watched; metrics are means over
+    requests. Nothing is published. `recall@k` tells what a list finds, `NDCG@10` also how far up; look first at the
+    difference from the best baseline and its interval, then at the stage that loses most.
     """
     from nextreel import evaluation
     from nextreel.assembly import load_config
+    from nextreel.evaluation import report as reports
+    from nextreel.evaluation.seeds import evaluate_seeds
 
-    del protocol  # one so far; typer refuses any other name
-    settings = load_config(config)
+    if report:
+        reports.prepare(report, with_plots=True)
+    if json_file:
+        reports.prepare(json_file.parent, with_plots=False)
+    settings = load_config(config, preset)
     dataset = loading.load(
         data,
         on_error=on_error,
@@ -49,7 +101,15 @@ def evaluate(
         unknown_channels=unknown_channels,
     )
     with bars() as progress:
-        results = evaluation.frozen(dataset, settings, progress)
+        if seed:
+            results = evaluate_seeds(
+                dataset, protocol, settings, seeds=seed, source=source, every=every, progress=progress
+            )
+        else:
+            results = evaluation.evaluate(dataset, protocol, settings, source=source, every=every, progress=progress)
     show.out.print(results.full_table() if full else results.table())
-    if json_file:
-        show.out.print(f"Wrote {' and '.join(map(str, evaluation.write(results, json_file)))}", soft_wrap=True)
+    written = [*(reports.write(results, json_file) if json_file else ())]
+    if report:
+        written += reports.write_report(results, report)
+    if written:
+        show.out.print(f"Wrote {', '.join(map(str, written))}", soft_wrap=True)

@@ -31,6 +31,10 @@ Data = Annotated[
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file of hyper-parameters; what it leaves out keeps its default.")
 ]
+PresetName = Annotated[
+    Literal["default", "research"],
+    typer.Option("--preset", help="`research`: larger towers, that take most of an hour to fit. --config goes on top."),
+]
 OnError = Annotated[
     Literal["fail", "quarantine"],
     typer.Option(

@@ -13,6 +13,7 @@ from nextreel.cli.options import (
     Data,
     Home,
     OnError,
+    PresetName,
     Quarantine,
     UnknownChannels,
     UnknownUsers,
@@ -29,6 +30,7 @@ MaxPerMinute = Annotated[
 def train(
     data: Data,
     config: ConfigFile = None,
+    preset: PresetName = "default",
     home: Home = HOME,
     max_per_minute: MaxPerMinute = None,
     on_error: OnError = "fail",
@@ -46,7 +48,7 @@ def train(
     from nextreel.assembly import load_config
     from nextreel.data import bots
 
-    settings = load_config(config)
+    settings = load_config(config, preset)
     dataset = loading.load(
         data,
         on_error=on_error,

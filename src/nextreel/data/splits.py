@@ -44,11 +44,16 @@ def part_of(events: Events, fractions: Sequence[float], *, timed: bool) -> NDArr
     return (place >= cuts[0]).astype(np.int8) + (place >= cuts[1])
 
 
-def leave_last_out(events: Events) -> Split:
-    """Each user's last event as test, the one before as valid, the rest as train; users with under 3 only train."""
+def last_out(events: Events) -> NDArray[np.int8]:
+    """The part (n,) of each event: 2 if its user's last, 1 if the one before, else 0; 0 for users with under 3."""
     place, size = _places(events)
     part = np.where(place == size - 1, 2, np.where(place == size - 2, 1, 0))
-    return _parts(events, np.where(size < 3, 0, part).astype(np.int8))
+    return np.where(size < 3, 0, part).astype(np.int8)
+
+
+def leave_last_out(events: Events) -> Split:
+    """Each user's last event as test, the one before as valid, the rest as train; users with under 3 only train."""
+    return _parts(events, last_out(events))
 
 
 def _places(events: Events) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,8 +1,24 @@
 """How good the recommendations are: protocols, baselines of the same run, results with their lineage."""
 
-from nextreel.evaluation.baselines import Lists
-from nextreel.evaluation.protocols import EvaluationError, Split, compare, frozen, split
-from nextreel.evaluation.report import write
+from nextreel.evaluation.protocols import evaluate
+from nextreel.evaluation.report import write, write_report
 from nextreel.evaluation.results import Comparison, Results, Row
+from nextreel.evaluation.seeds import evaluate_seeds
+from nextreel.evaluation.segments import Segment
+from nextreel.evaluation.stages import StageResults
+from nextreel.evaluation.trials import EvaluationError, Protocol, Trial
 
-__all__ = ["Comparison", "EvaluationError", "Lists", "Results", "Row", "Split", "compare", "frozen", "split", "write"]
+__all__ = [
+    "Comparison",
+    "EvaluationError",
+    "Protocol",
+    "Results",
+    "Row",
+    "Segment",
+    "StageResults",
+    "Trial",
+    "evaluate",
+    "evaluate_seeds",
+    "write",
+    "write_report",
+]

@@ -1,109 +1,129 @@
-"""What every recommender has to beat, fitted on the same events and judged in the same run."""
+"""What every recommender has to beat, fitted on the same events and asked in the same way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nextreel.evaluation.trials import Trial
+from nextreel.filters import FILTERS
+from nextreel.pipeline import Recommender, Source, Store
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval._arrays import best
-from nextreel.types import DAY, UNKNOWN, BoolArray, Events, FloatArray, RowArray
-
-Lists: TypeAlias = Callable[[NDArray[np.int32], float, int], RowArray]  # (user codes, at, k) -> (users, k), -1 padded
+from nextreel.retrieval.popular import Popular
+from nextreel.retrieval.transitions import fit_transitions
+from nextreel.store import Counters
+from nextreel.types import DAY, BoolArray, Catalogue, FloatArray, Moment, Request, Retriever, RowArray, UserState
 
 EASE_VIDEOS = 6000  # most watched videos that EASE covers: time grows with the cube of their number
 NEIGHBOURS = 200  # of the item-item cosine baseline
 EASE_L2 = 2000.0
-RECENT_DAYS = 7.0
+RECENT = 7 * DAY
 ALS_SEED = 1  # fixed: between seeds recall@10 moves by 2 %, which would blur what the baseline is
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A fitted baseline: its name and how it answers."""
+class Fixed:
+    """The same score for everybody at any time."""
 
-    name: str
-    lists: Lists
+    def __init__(self, name: str, column: FloatArray) -> None:
+        self.name = name
+        self._column = column
+        self._order = best(column, len(column))
 
+    def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
+        """The n rows with the largest score; ties by row."""
+        rows = self._order[:n]
+        return rows, self._column[rows]
 
-class Histories:
-    """The rows of each person, oldest first, as one compressed array."""
-
-    def __init__(self, user: NDArray[np.int32], video: RowArray, n_users: int) -> None:
-        order = np.argsort(user, kind="stable")  # stable: events stay oldest first within a person
-        self._rows = video[order]
-        self._offsets = np.searchsorted(user[order], np.arange(n_users + 1))
-
-    def of(self, user: int) -> RowArray:
-        """The rows of one person, with repeats."""
-        return self._rows[self._offsets[user] : self._offsets[user + 1]]
+    def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
+        """The score of each row."""
+        return self._column[rows]
 
 
-def fit_baselines(
-    history: Events,
-    watched: BoolArray,
-    seen: BoolArray,
-    train: int,
-    eligible: BoolArray,
-    *,
-    timed: bool,
-    seed: int,
-) -> Iterator[Baseline]:
-    """The baselines, one after another so that the caller can time each and only one is in memory.
+class Now(Popular):
+    """What is watched most in the seven days before the newest event that is known at a request."""
 
-    `history` are all events before the test part; `watched` (events,) marks those that say a video was watched and
-    `seen` (events,) those after which it is no longer one to recommend. Popularity over all time is that of the first
-    `train` events; all others are fitted on the whole history. No list holds a video that the person has seen or that
-    is not `eligible` (videos,). Without time stamps there is no popularity of the last days.
+    def __init__(self, counters: Counters) -> None:
+        super().__init__(counters, "7d")
+        self.name = "popular_now"
+
+
+class Random:
+    """Another random order of the catalogue for every seed of a request."""
+
+    def __init__(self, videos: int, seed: int) -> None:
+        self.name = "random"
+        self._videos, self._seed = videos, seed
+
+    def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
+        """The n rows with the largest random score."""
+        scores = self._scores(request)
+        rows = best(scores, n)
+        return rows, scores[rows]
+
+    def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
+        """The same random score of each row."""
+        return self._scores(request)[rows]
+
+    def _scores(self, request: Request) -> FloatArray:
+        return np.random.default_rng([self._seed, request.seed]).random(self._videos, np.float32)
+
+
+def baselines(
+    trial: Trial, catalogue: Catalogue, store: Store, k: int, *, timed: bool, seed: int
+) -> Iterator[tuple[Recommender, float]]:
+    """The baselines over the store, each with the seconds of its fit.
+
+    Popularity over all time is that of the training part; the others are fitted on the whole history, in which each
+    event of positive relevance counts 1: popular_7d on its last seven days. Where the state moves on there is
+    popular_now beside it, which counts the seven days before each request. No list holds a video without an event in
+    the data. Without time stamps there is no popularity of the last days.
     """
-    n_users, n_videos = len(history.user_ids), len(eligible)
-    user, video = history.user[watched], history.video[watched]
-    ones = np.ones(len(user), np.float32)
-    liked, hidden = Histories(user, video, n_users), Histories(history.user[seen], history.video[seen], n_users)
+    history = trial.history
+    user, video = history.user[trial.watched], history.video[trial.watched]
+    columns = (user, video, np.ones(len(user), np.float32), len(history.user_ids), len(catalogue))
 
-    def by(scores: Callable[[int], FloatArray]) -> Lists:
-        return lambda users, _, k: ranked(scores, hidden, eligible, users, k)
+    def counted(name: str, chosen: BoolArray) -> Retriever:
+        return Fixed(name, np.bincount(history.video[chosen], minlength=len(catalogue)).astype(np.float32))
 
-    def folded(model: als.Als | item_item.ItemItem) -> Lists:
-        def scores(who: int) -> FloatArray:
-            rows = liked.of(who)
-            return model.scores(rows, np.ones(len(rows), np.float32))
+    def neighbours() -> Retriever:
+        return item_item.fit_cosine(*columns, item_item.ItemItemParams(neighbours=NEIGHBOURS))
 
-        return by(scores)
+    def ease() -> Retriever:
+        return item_item.fit_ease(*columns, item_item.ItemItemParams(l2=EASE_L2, max_videos=EASE_VIDEOS))
 
-    def constant(counts: NDArray[np.int64]) -> Lists:
-        column = counts.astype(np.float32)
-        return by(lambda _: column)
-
-    yield Baseline("random", by(lambda who: np.random.default_rng([seed, who]).random(n_videos, np.float32)))
-    early = history.video[:train][watched[:train]]
-    yield Baseline("popular", constant(np.bincount(early, minlength=n_videos)))
-    if timed:
-        recent = watched & (history.at > history.at[-1] - RECENT_DAYS * DAY)
-        yield Baseline("popular_7d", constant(np.bincount(history.video[recent], minlength=n_videos)))
-    cosine = item_item.ItemItemParams(neighbours=NEIGHBOURS)
-    yield Baseline("item_item", folded(item_item.fit_cosine(user, video, ones, n_users, n_videos, cosine)))
-    ease = item_item.ItemItemParams(l2=EASE_L2, max_videos=EASE_VIDEOS)
-    yield Baseline("ease", folded(item_item.fit_ease(user, video, ones, n_users, n_videos, ease)))
-    yield Baseline("als", folded(als.fit(user, video, ones, n_users, n_videos, als.AlsParams(seed=ALS_SEED))))
+    fits: list[Callable[[], Retriever]] = [
+        lambda: Random(len(catalogue), seed),
+        lambda: counted("popular", trial.watched & trial.train),
+        *([lambda: counted("popular_7d", trial.watched & (history.at > history.at[-1] - RECENT))] if timed else []),
+        *([lambda: Now(store.counters)] if timed and trial.protocol != "frozen" else []),
+        neighbours,
+        ease,
+        lambda: als.fit(*columns, als.AlsParams(seed=ALS_SEED)),
+        lambda: fit_transitions(*columns),
+    ]
+    for fit in fits:
+        started = perf_counter()
+        retriever = fit()
+        yield alone(retriever, catalogue, store, trial.videos, k), perf_counter() - started
 
 
-def ranked(
-    scores: Callable[[int], FloatArray],  # user code -> (videos,)
-    seen: Histories,
-    eligible: BoolArray,
-    users: NDArray[np.int32],
-    k: int,
-) -> RowArray:
-    """Each person's k best eligible unseen rows by a column of scores: (users, k), padded with -1."""
-    lists = np.full((len(users), k), UNKNOWN, np.int32)
-    for place, user in enumerate(users.tolist()):
-        column = np.where(eligible, scores(user), np.float32(-np.inf))
-        column[seen.of(user)] = -np.inf
-        top = best(column, k)
-        lists[place, : len(top)] = top
-    return lists
+def alone(retriever: Retriever, catalogue: Catalogue, store: Store, videos: BoolArray, k: int) -> Recommender:
+    """The recommender of one source, with the filters of a real one and of `videos` (catalogue,) only."""
+
+    def has_events(moment: Moment) -> BoolArray:
+        return videos[moment.rows]
+
+    return Recommender(
+        catalogue=catalogue,
+        store=store,
+        sources=[Source(retriever, k)],
+        filters=(*FILTERS, has_events),
+        features=(),
+        ranker=None,
+        orderers=(),
+        ranked=k,
+        fallback=Popular(store.counters, "all"),
+    )

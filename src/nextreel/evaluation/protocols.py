@@ -1,224 +1,212 @@
-"""The protocols: which events are known, whom to ask, when, and what was right."""
+"""The protocols run: models fitted on what they may see, asked with all baselines, judged, with lineage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from nextreel import metrics
-from nextreel.data.splits import split_by_time
-from nextreel.evaluation import lineage
-from nextreel.evaluation.baselines import Lists, fit_baselines
+from nextreel.evaluation import lineage, trials
+from nextreel.evaluation.asking import Watch, ask
+from nextreel.evaluation.baselines import baselines
+from nextreel.evaluation.measures import Measured, measure
 from nextreel.evaluation.results import Comparison, Results, Row
-from nextreel.metrics import Truth
+from nextreel.evaluation.segments import segments
+from nextreel.evaluation.stages import Stages
+from nextreel.evaluation.trials import EvaluationError, Protocol, Trial
+from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
-from nextreel.types import UNKNOWN, BoolArray, Events, FloatArray, Kind, NextreelError, Request, RowArray, joined
+from nextreel.store import MemoryStore
+from nextreel.store.memory import relevance_of
 
 if TYPE_CHECKING:
     from nextreel.assembly import Config
     from nextreel.data import Dataset
-    from nextreel.pipeline import Recommender
 
 K = 100  # length of the lists
-CUTS = (5, 10, 20, 50, 100)
-COMPARED = ("ndcg@10", "recall@10")
+COMPARED = {"frozen": ("ndcg@10", "recall@10")}  # elsewhere one video is right: the hit rate is the recall
 SEED = 42
-_SILENT = (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK)  # kinds after which a video is still one to recommend
-
-PerUser: TypeAlias = dict[str, metrics.Values]
-Grade: TypeAlias = Callable[[Events], FloatArray]
-
-
-class EvaluationError(NextreelError):
-    """A data set that a protocol cannot be run on, or lists that break its rules."""
 
 
 @dataclass(frozen=True)
-class Split:
-    """A frozen split by global time: what is known, whom to ask, at which time, and what they then watched."""
+class Model:
+    """What is asked beside the baselines."""
 
-    history: Events  # train and validation
-    train: int  # events of the training part
-    watched: BoolArray  # (history,) the event says that the person liked or watched the video
-    seen: BoolArray  # (history,) the video is no longer one to recommend to the person
-    users: NDArray[np.int32]  # (users,) codes, ascending
-    truth: Truth  # of the users, in their order
-    at: float  # seconds; just after the last known event
-    videos: BoolArray  # (catalogue,) has at least one event in the data: what coverage is a share of
+    recommender: Recommender  # over the store that the trial advances
+    seconds: float  # of fitting
+    kind: str = "pipeline"  # or "source", "stage": a part of the pipeline
 
 
-def split(
-    events: Events,
-    grade: Grade,
-    n_videos: int,
-    *,
-    timed: bool = True,
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
-) -> Split:
-    """The events cut into train, validation and test by rows, in these parts; history is the first two.
-
-    `events` are oldest first; where not `timed`, each user's rows are cut so and their order is all that is known.
-    `grade` tells the relevance (n,) of events; a video is right when it has a test event above 0 and the person has
-    not met it before. Users are those with history and with something right. Raises EvaluationError when there are
-    none.
-    """
-    parts = split_by_time(events, fractions, timed=timed)
-    history, test = _joined(parts.train, parts.valid, timed=timed), parts.test
-    watched = (grade(history) > 0) & (history.video != UNKNOWN)
-    seen = (history.video != UNKNOWN) & ~np.isin(history.kind, _SILENT)
-    right = (grade(test) > 0) & (test.video != UNKNOWN)
-    right &= ~np.isin(_pairs(test, n_videos), _pairs(history, n_videos)[seen])
-    users = np.intersect1d(history.user[seen], test.user[right]).astype(np.int32)
-    if len(users) == 0:
-        raise EvaluationError(
-            f"Expected people who are in the first {len(history):,} events and watch something new in the last "
-            f"{len(test):,}; got none. Hint: the data need a longer time span or more people who come back."
-        )
-    right &= np.isin(test.user, users)
-    return Split(
-        history=history,
-        train=len(parts.train),
-        watched=watched,
-        seen=seen,
-        users=users,
-        truth=Truth.of(np.searchsorted(users, test.user[right]), test.video[right], len(users)),
-        at=float(np.nextafter(history.at[-1], np.inf)),
-        videos=np.bincount(events.video[events.video != UNKNOWN], minlength=n_videos) > 0,
-    )
+Fit = Callable[[Trial, MemoryStore], Mapping[str, Model]]
 
 
-def _joined(first: Events, second: Events, *, timed: bool) -> Events:
-    """The events of both, one after the other; without time stamps, times are the numbers of the rows."""
-    both = joined([first, second])
-    return both if timed else replace(both, at=np.arange(len(both), dtype=np.float64))
-
-
-def _pairs(events: Events, n_videos: int) -> NDArray[np.int64]:
-    """One number (n,) for each user and video."""
-    return events.user.astype(np.int64) * n_videos + events.video
-
-
-def slates(recommender: Recommender, user_ids: NDArray[Any], progress: Progress = silent) -> Lists:
-    """How a recommender answers: one slate for each user, at one time."""
-
-    def lists(users: NDArray[np.int32], at: float, k: int) -> RowArray:
-        answers = np.full((len(users), k), UNKNOWN, np.int32)
-        with progress("Recommending", len(users)) as advance:
-            for place, user_id in enumerate(user_ids[users].tolist()):
-                rows = recommender.recommend(Request(user_id=user_id, at=at, k=k)).rows
-                answers[place, : len(rows)] = rows
-                advance(1)
-        return answers
-
-    return lists
-
-
-def measure(lists: RowArray, known: Split, categories: FloatArray) -> tuple[dict[str, float], PerUser]:
-    """The metrics of one model's lists (users, K), averaged, and those of each user that models are compared by.
-
-    Raises EvaluationError when a list holds a video that its user has met before.
-    """
-    _refuse_seen(lists, known)
-    judged = metrics.judge(lists, known.truth)
-    each: PerUser = {}
-    for k in CUTS:
-        each[f"recall@{k}"] = metrics.recall(judged, k)
-        each[f"ndcg@{k}"] = metrics.ndcg(judged, k)
-        each[f"hit_rate@{k}"] = metrics.hit_rate(judged, k)
-        each[f"precision@{k}"] = metrics.precision(judged, k)
-    each["mrr"] = metrics.reciprocal_rank(judged)
-    each["map@100"] = metrics.average_precision(judged, 100)
-    found = {name: float(values.mean()) for name, values in each.items()}
-    shown = metrics.exposure(lists, 10, len(known.videos))[known.videos]
-    counts = np.bincount(known.history.video[known.watched], minlength=len(known.videos))
-    found["coverage@10"] = metrics.coverage(shown)
-    found["gini@10"] = metrics.gini(shown)
-    found["diversity@10"] = _mean(metrics.diversity(lists, 10, categories))
-    found["novelty@10"] = _mean(metrics.novelty(lists, 10, counts))
-    return found, each
+def plan(dataset: Dataset, protocol: Protocol, rules: Config, every: int = 1) -> Trial:
+    """The trial of a protocol on a data set. Raises EvaluationError where the data cannot bear it."""
+    grade = partial(relevance_of, catalogue=dataset.catalogue, rules=rules.relevance)
+    n = len(dataset.catalogue)
+    if every < 1:
+        raise EvaluationError(f"Expected every n-th request for an n of at least 1, got {every}.")
+    if protocol != "live" and every != 1:
+        raise EvaluationError(f"Expected every request of protocol {protocol}, got every {every}. Hint: only `live`.")
+    if protocol == "frozen":
+        return trials.frozen(dataset.events, grade, n, timed=dataset.timed)
+    if protocol == "leave-last-out":
+        return trials.leave_last_out(dataset.events, grade, n, timed=dataset.timed)
+    if not dataset.timed:
+        raise EvaluationError("Expected events with time stamps for protocol live, got data without. Hint: `frozen`.")
+    return trials.live(dataset.events, grade, n, every=every)
 
 
 def compare(
-    known: Split,
-    models: Mapping[str, Callable[[], Lists]],
-    categories: FloatArray,
+    trial: Trial,
+    dataset: Dataset,
+    config: Config,
+    fit: Fit,
     *,
-    timed: bool = True,
     seed: int = SEED,
     progress: Progress = silent,
-) -> tuple[list[Row], list[Comparison]]:
+    watch: Callable[[Mapping[str, Model]], Watch | None] = lambda _: None,
+) -> tuple[list[Row], list[Comparison], dict[str, Measured]]:
     """One row for each baseline and each model, and each model's difference from the best baseline by each metric.
 
-    `models` maps a name to a function that fits the model on the history and returns how it answers: (user codes, at,
-    k) -> (users, k) rows, -1 padded. Its seconds are those of fitting and answering.
+    `fit` fits the models on the history of the trial; all are asked over one store. A model with the name of a baseline
+    is told apart as "name (config)". `watch` is told of the models and returns what is told of each request.
     """
-    rows: list[Row] = []
-    values: dict[str, PerUser] = {}
-
-    def judged(name: str, kind: str, lists: Lists, started: float) -> None:
-        answers = lists(known.users, known.at, K)
-        seconds = perf_counter() - started
-        found, values[name] = measure(answers, known, categories)
-        rows.append(Row(name, kind, found, seconds))
-
+    store = new_store(dataset, config)
+    asked: dict[str, Model] = {}
     with progress("Baselines", None) as advance:
-        started = perf_counter()
-        fitted = fit_baselines(
-            known.history, known.watched, known.seen, known.train, known.videos, timed=timed, seed=seed
-        )
-        for baseline in fitted:
-            judged(baseline.name, "baseline", baseline.lists, started)
+        for recommender, seconds in baselines(trial, dataset.catalogue, store, K, timed=dataset.timed, seed=seed):
+            asked[recommender.sources[0].retriever.name] = Model(recommender, seconds, "baseline")
             advance(1)
-            started = perf_counter()
-    best = {name: max((row.metrics[name], row.model) for row in rows)[1] for name in COMPARED}
-    comparisons = []
-    for name, model in models.items():
+    models = {f"{name} (config)" if name in asked else name: model for name, model in fit(trial, store).items()}
+    asked |= models
+    answers = ask(trial, store, {name: one.recommender for name, one in asked.items()}, K, progress, watch(models))
+    measured = {name: measure(one.lists, trial, dataset.catalogue.categories) for name, one in answers.items()}
+    rows = [
+        Row(name, model.kind, measured[name].mean, model.seconds + answers[name].seconds)
+        for name, model in asked.items()
+    ]
+    return rows, _comparisons(trial, rows, measured, list(models), seed), measured
+
+
+def _comparisons(
+    trial: Trial, rows: Sequence[Row], measured: Mapping[str, Measured], models: Sequence[str], seed: int
+) -> list[Comparison]:
+    """The difference of each model from the best baseline, people resampled with all their requests."""
+    found = []
+    compared = COMPARED.get(trial.protocol, ("ndcg@10", "hit_rate@10"))
+    best = {
+        metric: max((row.metrics[metric], row.model) for row in rows if row.kind == "baseline")[1]
+        for metric in compared
+    }
+    for name in models:
+        for metric in compared:
+            pair = measured[name].each[metric], measured[best[metric]].each[metric]
+            interval = metrics.paired_bootstrap(*pair, seed, groups=trial.user)
+            found.append(Comparison(metric, name, best[metric], *interval))
+    return found
+
+
+def new_store(dataset: Dataset, config: Config) -> MemoryStore:
+    """A store that knows the profiles and no event."""
+    profiles = dict(zip(dataset.events.user_ids.tolist(), dataset.profiles, strict=True))
+    return MemoryStore(dataset.catalogue, config.relevance, profiles)
+
+
+def fit_pipeline(dataset: Dataset, config: Config, progress: Progress = silent) -> Fit:
+    """Fits the whole system on the history of a trial: `nextreel`, its stages, and the towers alone."""
+    from nextreel.assembly import build  # noqa: PLC0415  imports what serves the models
+    from nextreel.training.fit import fit  # noqa: PLC0415  imports torch
+
+    def fitted(trial: Trial, store: MemoryStore) -> dict[str, Model]:
         started = perf_counter()
-        judged(name, "pipeline", model(), started)
-        for metric in COMPARED:
-            interval = metrics.paired_bootstrap(values[name][metric], values[best[metric]][metric], seed)
-            comparisons.append(Comparison(metric, name, best[metric], *interval))
-    return rows, comparisons
+        found = fit(replace(dataset, events=trial.history), config, progress)
+        seconds = perf_counter() - started
+        full = build(
+            config,
+            dataset.catalogue,
+            store,
+            found.models,
+            found.ranker,
+            timed=dataset.timed,
+            columns=found.ranker.names,
+        )
+        models: dict[str, Model] = {}
+        if found.models.two_tower is not None:
+            models["two_tower"] = Model(full.alone("two_tower"), found.models.two_tower.metrics["seconds"], "source")
+        models["fused"] = Model(replace(full, ranker=None, orderers=()), 0.0, "stage")
+        models["ranked"] = Model(replace(full, orderers=()), 0.0, "stage")
+        models["nextreel"] = Model(full, seconds, "pipeline")
+        return models
+
+    return fitted
 
 
-def frozen(dataset: Dataset, config: Config | None = None, progress: Progress = silent, seed: int = SEED) -> Results:
-    """Protocol 1, frozen global time: the full pipeline and all baselines on one split, with lineage.
+def fit_source(dataset: Dataset, config: Config, source: str, progress: Progress = silent) -> Fit:
+    """Fits one source alone on the history of a trial. Raises `NextreelError` for a source there is none of."""
+    from nextreel.assembly import build, only  # noqa: PLC0415
+    from nextreel.training.fit import fit_models  # noqa: PLC0415
 
-    The pipeline is fitted on the first 90 % of the events and asked once for each user, just after the last of them:
-    100 videos each, judged against all that the user newly watched in the last 10 %. `seed` is that of the random
-    baseline and of the bootstrap; the pipeline's are in its configuration. Raises EvaluationError when nobody can be
-    judged.
+    config = only(config, source)
+
+    def fitted(trial: Trial, store: MemoryStore) -> dict[str, Model]:
+        nonlocal config
+        if trial.protocol == "leave-last-out":  # everybody's last known row is for validation alone
+            towers = config.two_tower.model_copy(update={"validation_users": None})
+            config = config.model_copy(update={"two_tower": towers})
+        started = perf_counter()
+        graded = relevance_of(trial.history, dataset.catalogue, config.relevance)
+        models = fit_models(
+            trial.history, graded, dataset.catalogue, config, dataset.profiles, progress, timed=dataset.timed
+        )
+        seconds = perf_counter() - started
+        recommender = build(config, dataset.catalogue, store, models, None, timed=dataset.timed)
+        return {source: Model(recommender.alone(source), seconds, "source")}
+
+    return fitted
+
+
+def evaluate(
+    dataset: Dataset,
+    protocol: Protocol = "frozen",
+    config: Config | None = None,
+    *,
+    source: str | None = None,
+    every: int = 1,
+    seed: int = SEED,
+    progress: Progress = silent,
+) -> Results:
+    """A protocol with all baselines on one data set: the full pipeline, or one source alone, with lineage.
+
+    `seed` is that of the random baseline and of the bootstrap; those of the models are in the configuration.
+    Raises EvaluationError when nobody can be judged.
     """
     from nextreel.assembly import Config  # noqa: PLC0415  the baselines alone need none of the training stack
-    from nextreel.store.memory import relevance_of  # noqa: PLC0415
-    from nextreel.training.fit import fit  # noqa: PLC0415
 
     started = perf_counter()
     config = config or Config()
-    events, catalogue = dataset.events, dataset.catalogue
-    rules = config.relevance
-    known = split(events, lambda some: relevance_of(some, catalogue, rules), len(catalogue), timed=dataset.timed)
+    trial = plan(dataset, protocol, config, every)
+    fit = fit_pipeline(dataset, config, progress) if source is None else fit_source(dataset, config, source, progress)
+    stages = Stages(trial) if source is None else None
 
-    def pipeline() -> Lists:
-        fitted = fit(replace(dataset, events=known.history), config, progress)
-        return slates(fitted.recommender, events.user_ids, progress)
+    def watch(models: Mapping[str, Model]) -> Watch | None:
+        return None if stages is None else stages.watch(models["nextreel"].recommender)
 
-    rows, comparisons = compare(
-        known, {"nextreel": pipeline}, catalogue.categories, timed=dataset.timed, seed=seed, progress=progress
-    )
+    rows, comparisons, measured = compare(trial, dataset, config, fit, seed=seed, progress=progress, watch=watch)
     return Results(
-        protocol="frozen",
-        users=len(known.users),
-        truths=float(known.truth.counts.mean()),
-        videos=int(known.videos.sum()),
+        protocol=protocol,
+        users=len(set(trial.user.tolist())),
+        requests=len(trial),
+        truths=float(trial.truth.counts.mean()),
+        videos=int(trial.videos.sum()),
         rows=rows,
         comparisons=comparisons,
-        notes=_notes(dataset.timed),
+        stages=None if stages is None else stages.found(rows),
+        segments=segments(trial, measured),
+        notes=_notes(trial, timed=dataset.timed, every=every),
         seed=seed,
         seconds=perf_counter() - started,
         peak_memory=lineage.peak_memory(),
@@ -230,34 +218,30 @@ def frozen(dataset: Dataset, config: Config | None = None, progress: Progress = 
     )
 
 
-def _refuse_seen(lists: RowArray, known: Split) -> None:
-    """Raises EvaluationError when a list holds a video that its user has met before."""
-    stride = len(known.videos)
-    met = known.seen & np.isin(known.history.user, known.users)
-    pairs = np.searchsorted(known.users, known.history.user[met]).astype(np.int64) * stride + known.history.video[met]
-    asked = np.arange(len(known.users), dtype=np.int64)[:, None] * stride + lists
-    repeated = np.isin(asked, pairs) & (lists != UNKNOWN)
-    if repeated.any():
-        user, place = (int(one[0]) for one in np.nonzero(repeated))
-        raise EvaluationError(
-            f"Expected lists of videos new to their user; got {int(repeated.sum())} that are in a history, the first "
-            f"one row {int(lists[user, place])} for user {known.history.user_ids[known.users[user]]!r}. "
-            "Hint: filter what the person has watched."
-        )
-
-
-def _mean(values: metrics.Values) -> float:
-    """The mean of what is not NaN, NaN without any."""
-    some = values[~np.isnan(values)]
-    return float(some.mean()) if len(some) else float("nan")
-
-
-def _notes(timed: bool) -> list[str]:
+def _notes(trial: Trial, *, timed: bool, every: int) -> list[str]:
     notes = [
-        "popular counts the training part (the first 80 % of the events); every other baseline is fitted on train and "
-        "validation (the first 90 %), as the pipeline is.",
+        "popular counts the training part; every other baseline is fitted on train and validation, as the models are.",
         "MAP@100 divides by min(100, right videos); coverage is a share of the videos with at least one event.",
     ]
+    if timed:
+        notes.append("popular_7d counts the last seven days of train and validation.")
+    if timed and trial.protocol != "frozen":
+        notes.append("popular_now counts the seven days before each request.")
+    if trial.protocol == "live":
+        which = "every row" if every == 1 else f"every {_ordinal(every)} row"
+        notes.append(f"A request is {which} of the test part, at its own time, answered from all earlier rows.")
+    if trial.protocol == "leave-last-out":
+        notes.append("A request is each person's last new video; nothing that they did from then on is known.")
+        notes.append(
+            "This protocol leaks by construction, as in the papers: models learn from what other people did after the "
+            "time of a request. Its figures compare with papers and say little of production."
+        )
     if not timed:
-        notes.append("The data have no time stamps: each user's rows are cut by their order, popular_7d is left out.")
+        notes.append("The data have no time stamps: the order of each user's rows is all that is known.")
     return notes
+
+
+def _ordinal(n: int) -> str:
+    """A number as it is said in a row: 2nd, 3rd, 5th."""
+    last = "th" if 10 < n % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{last}"

@@ -1,17 +1,55 @@
-"""Writes results to disk: JSON for machines, a Markdown table for people."""
+"""Writes results to disk: JSON for machines; Markdown, with plots where a report is asked for, for people."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from nextreel.evaluation import plots
 from nextreel.evaluation.results import Results
+from nextreel.types import NextreelError
+
+
+class NoFolder(NextreelError):
+    """The folder that results are to be written to cannot be made."""
+
+
+def prepare(folder: Path, *, with_plots: bool) -> Path:
+    """The folder, made where it was not there: called before a long run, so that its results find their place.
+
+    Raises NoFolder where the folder cannot be, and NoPlots where plots are asked for without matplotlib.
+    """
+    if with_plots:
+        plots.require()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NoFolder(f"Expected a folder to write to, got {folder}: {error.strerror}. Hint: name another.") from error
+    return folder
 
 
 def write(results: Results, path: Path) -> tuple[Path, Path]:
-    """The JSON file at `path` and the Markdown file of the same name beside it, both written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = path.with_suffix(".md")
-    path.write_text(json.dumps(results.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    table.write_text(results.to_markdown(), encoding="utf-8")
-    return path, table
+    """The JSON file at `path` and the Markdown file of the same name beside it, both written; no plots."""
+    prepare(path.parent, with_plots=False)
+    return _json(results, path), _text(path.with_suffix(".md"), results.to_markdown())
+
+
+def write_report(results: Results, folder: Path) -> list[Path]:
+    """The files `<protocol>.json`, `<protocol>.md` and the plots that the Markdown shows, all written into the folder.
+
+    Files of an earlier report of the protocol are replaced. Raises NoPlots without matplotlib.
+    """
+    prepare(folder, with_plots=True)
+    figures = plots.save(results, folder, results.protocol)
+    text = results.to_markdown({name: path.name for name, path in figures.items()})
+    path = folder / f"{results.protocol}.json"
+    return [_json(results, path), _text(path.with_suffix(".md"), text), *figures.values()]
+
+
+def _json(results: Results, path: Path) -> Path:
+    return _text(path, json.dumps(results.to_json(), indent=2, allow_nan=False) + "\n")
+
+
+def _text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,4 +1,4 @@
-"""Which metrics a table shows and how people read them: the same views become Markdown and tables of a terminal."""
+"""Tables of metrics, and how people read them: the same view becomes Markdown and a table of a terminal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 SHOWN = ("recall@10", "ndcg@10", "hit_rate@10", "recall@100", "mrr", "map@100", "coverage@10", "diversity@10")
 SECONDS = "seconds"  # the column that is no metric
+NOTHING = "-"
 TITLES = {"ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR", "map": "MAP"}
 MEANINGS = {
     "recall": "right videos among the first k, divided by all right ones",
     "ndcg": "sum of 1 / log2(place + 1) over the right videos among the first k, divided by the most it can be",
-    "hit_rate": "share of users with a right video among the first k",
+    "hit_rate": "share of requests with a right video among the first k",
     "precision": "right videos among the first k, divided by k",
     "mrr": "1 / place of the first right video of the whole list, 0 without one",
     "map": "sum of the precision at each right video among the first k, divided by the most it can be",
@@ -31,47 +32,54 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class View:
-    """One table: a title, and each column's metric with what stands above it."""
+    """One table: its title, what stands above each column, and the cells line by line."""
 
     title: str
-    columns: Mapping[str, str]
+    heads: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    bold: Sequence[bool] = ()  # for each line; none where left out
+    names: int = 1  # so many columns at the left hold names, the others numbers
 
-    def markdown(self, rows: Iterable[Row]) -> list[str]:
-        """The lines of the table as Markdown, one for each model below the heading."""
-        lines = [f"| model | {' | '.join(self.columns.values())} |", "|---|" + "---:|" * len(self.columns)]
-        return lines + [f"| {row.model} | {' | '.join(cell(row, name) for name in self.columns)} |" for row in rows]
+    def markdown(self) -> list[str]:
+        """The lines of the table as Markdown, without the title."""
+        rule = "|" + "---|" * self.names + "---:|" * (len(self.heads) - self.names)
+        return [f"| {' | '.join(self.heads)} |", rule, *(f"| {' | '.join(line)} |" for line in self.lines)]
 
-    def rich(self, rows: Iterable[Row], caption: str | None = None, *, tight: bool = False) -> Table:
-        """The table for a terminal, in bold what is no baseline; one blank between the columns if tight, else two."""
+    def rich(self, caption: str | None = None, *, tight: bool = False) -> Table:
+        """The table for a terminal; one blank between the columns if tight, else two."""
         from rich.box import SIMPLE_HEAD  # noqa: PLC0415  whoever writes files alone needs no terminal
         from rich.table import Table  # noqa: PLC0415
 
         padding = (0, 0 if tight else 1, 0, 0)
         table = Table(title=self.title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=padding)
-        table.add_column("model", no_wrap=True)
-        for head in self.columns.values():
-            table.add_column(head[:1] + head[1:].replace("@", "\n@"), justify="right", no_wrap=True)
-        for row in rows:
-            values = [cell(row, name) for name in self.columns]
-            table.add_row(row.model, *values, style=None if row.kind == "baseline" else "bold")
+        for number, head in enumerate(self.heads):
+            broken = head[:1] + head[1:].replace("@", "\n@")  # a narrow column for a long name
+            table.add_column(broken, justify="left" if number < self.names else "right", no_wrap=True)
+        for line, bold in zip(self.lines, self.bold or [False] * len(self.lines), strict=True):
+            table.add_row(*line, style="bold" if bold else None)
         return table
 
 
-def summary() -> View:
+def of_rows(about: str, rows: Sequence[Row], columns: Mapping[str, str]) -> View:
+    """One line for each model, in bold what is no baseline; `columns` has each metric with what stands above it."""
+    lines = [[row.model, *(cell(row, name) for name in columns)] for row in rows]
+    return View(about, ["model", *columns.values()], lines, [row.kind != "baseline" for row in rows])
+
+
+def summary(rows: Sequence[Row]) -> View:
     """The main metrics on one line for each model, for a file."""
-    return View("", {name: title(name) for name in SHOWN} | {SECONDS: SECONDS})
+    return of_rows("", rows, {name: title(name) for name in SHOWN} | {SECONDS: SECONDS})
 
 
-def narrow_summary(above: str) -> View:
+def narrow_summary(about: str, rows: Sequence[Row]) -> View:
     """The main metrics that 80 columns of a terminal have room for."""
-    names = [name for name in SHOWN if name != "map@100"]
-    return View(above, {name: title(name) for name in names})
+    return of_rows(about, rows, {name: title(name) for name in SHOWN if name != "map@100"})
 
 
 def by_cut(rows: Sequence[Row]) -> list[View]:
     """A view of each metric that the rows have at several k, with one column for each k."""
     return [
-        View(f"{title(stem)}@k", {name: name.removeprefix(stem) for name in names})
+        of_rows(f"{title(stem)}@k", rows, {name: name.removeprefix(stem) for name in names})
         for stem, names in _families(rows).items()
         if len(names) > 1
     ]
@@ -80,7 +88,7 @@ def by_cut(rows: Sequence[Row]) -> list[View]:
 def others(rows: Sequence[Row]) -> View:
     """A view of the metrics that the rows have at one k only, or for the whole list, and the seconds."""
     names = [names[0] for names in _families(rows).values() if len(names) == 1]
-    return View("Other metrics", {name: title(name) for name in names} | {SECONDS: SECONDS})
+    return of_rows("Other metrics", rows, {name: title(name) for name in names} | {SECONDS: SECONDS})
 
 
 def legend(rows: Sequence[Row]) -> list[str]:
@@ -99,11 +107,17 @@ def title(name: str) -> str:
 
 
 def cell(row: Row, name: str) -> str:
-    """A row's metric as text with four digits, `-` where it has none."""
-    if name == SECONDS:
-        return f"{row.seconds:.1f}"
-    value = row.metrics.get(name, math.nan)
-    return "-" if math.isnan(value) else f"{value:.4f}"
+    """A row's metric as text, `-` where it has none."""
+    return f"{row.seconds:.1f}" if name == SECONDS else digits(row.metrics.get(name))
+
+
+def digits(value: float | None) -> str:
+    """The value with four digits, `-` for none and NaN.
+
+    >>> digits(0.25), digits(None)
+    ('0.2500', '-')
+    """
+    return NOTHING if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _families(rows: Iterable[Row]) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from nextreel.progress import Progress, silent
 from nextreel.ranking import catboost
 from nextreel.ranking.catboost import CatBoostRanker, Rows
 from nextreel.retrieval import als, item_item
+from nextreel.retrieval.transitions import fit_transitions
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training.moments import examples
@@ -49,21 +50,22 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     the moments of some people, held out, choose its size. 4. Retrievers are refitted on all events.
     """
     config = config or Config()
-    events, catalogue = dataset.events, dataset.catalogue
+    events, catalogue, timed = dataset.events, dataset.catalogue, dataset.timed
     graded = relevance_of(events, catalogue, config.relevance)
     first = int(len(events) * (1 - config.moments.share))
     if first < 1:
         raise NextreelError(f"Expected at least two interactions to train on, got {len(events)}.")
     seconds: dict[str, float] = {}
     started = perf_counter()
-    models = fit_models(events.take(slice(first)), graded[:first], catalogue, config, dataset.profiles, progress)
+    older = events.take(slice(first))
+    models = fit_models(older, graded[:first], catalogue, config, dataset.profiles, progress, timed=timed)
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
     profiles = dict(zip(events.user_ids.tolist(), dataset.profiles, strict=True))
     store = MemoryStore(catalogue, config.relevance, profiles)
-    store.apply_many(events.take(slice(first)))
-    recommender = build(config, catalogue, store, models, None, timed=dataset.timed)
+    store.apply_many(older)
+    recommender = build(config, catalogue, store, models, None, timed=timed)
     rows = examples(events, store, recommender, first, config.moments, progress).varying()
     seconds["replay"] = perf_counter() - started
 
@@ -72,7 +74,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds["ranker"] = perf_counter() - started
 
     started = perf_counter()
-    final = fit_models(events, graded, catalogue, config, dataset.profiles, progress, models)
+    final = fit_models(events, graded, catalogue, config, dataset.profiles, progress, models, timed=timed)
     seconds["refit"] = perf_counter() - started
     metrics = {f"ranker_{name}": value for name, value in ranker.metrics.items()}
     if models.two_tower is not None:
@@ -80,11 +82,11 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     return Fitted(
         config=config,
         catalogue=catalogue,
-        timed=dataset.timed,
+        timed=timed,
         models=final,
         ranker=ranker,
         store=store,
-        recommender=build(config, catalogue, store, final, ranker, timed=dataset.timed, columns=ranker.names),
+        recommender=build(config, catalogue, store, final, ranker, timed=timed, columns=ranker.names),
         rows=rows,
         metrics=metrics,
         seconds=seconds,
@@ -99,31 +101,39 @@ def fit_models(
     profiles: Sequence[Profile],
     progress: Progress = silent,
     warm: Models | None = None,
+    *,
+    timed: bool = True,
 ) -> Models:
     """The retrievers and vocabularies fitted on these events alone.
 
     `profiles` goes with `events.user_ids`. Where `warm` is given, its towers are trained on and its vocabularies stay
-    as they are: the ranker has learnt what their codes mean.
+    as they are: the ranker has learnt what their codes mean. Where the events are not `timed`, none is older than
+    another. ALS is also fitted where it is no source, but its factors tell which videos are alike.
     """
     from nextreel.retrieval.two_tower import fitting  # noqa: PLC0415  imports torch
 
     columns = (events.user, events.video, graded, len(events.user_ids), len(catalogue))
     quotas = config.quotas
-    towers = closed_form = neighbours = factors = None
+    towers = closed_form = neighbours = factors = follows = None
     if quotas.two_tower > 0:
-        towers = fitting.fit(
-            events, graded, catalogue, config.two_tower, progress, warm.two_tower if warm else None, profiles
-        )
-    if quotas.als > 0:
-        factors = als.fit(*columns, config.als, progress)
+        params = config.two_tower if timed else config.two_tower.untimed()
+        towers = fitting.fit(events, graded, catalogue, params, progress, warm.two_tower if warm else None, profiles)
+    if quotas.als > 0 or (quotas.two_tower == 0 and quotas.similar + quotas.multi_query > 0):
+        confidences = config.als if timed else config.als.model_copy(update={"half_life_days": None})
+        factors = als.fit(*columns, confidences, progress, at=events.at)
     if quotas.ease > 0:
         with progress("solving EASE"):
             closed_form = item_item.fit_ease(*columns, config.ease)
     if quotas.item_item > 0:
         with progress("counting neighbours"):
             neighbours = item_item.fit_cosine(*columns, config.item_item)
+    if quotas.transitions > 0:
+        with progress("counting transitions"):
+            follows = fit_transitions(*columns, config.transitions)
     vocabularies = warm.words if warm else words.fit(events, profiles, config.vocabulary_floor)
-    return Models(two_tower=towers, als=factors, ease=closed_form, item_item=neighbours, words=vocabularies)
+    return Models(
+        two_tower=towers, als=factors, ease=closed_form, item_item=neighbours, transitions=follows, words=vocabularies
+    )
 
 
 def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> CatBoostRanker:

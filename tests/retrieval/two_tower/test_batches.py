@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextreel.retrieval.two_tower.batches import MASKED, Disliked, Sampler, disliked, windows
-from nextreel.retrieval.two_tower.inputs import Sequences, gap_codes, sequences, tokens
+from nextreel.retrieval.two_tower.batches import Batch, Disliked, Sampler, disliked, returns, windows
+from nextreel.retrieval.two_tower.inputs import IntArray, Sequences, gap_codes, sequences, tokens
 from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.retrieval.two_tower.trends import snapshots
+from nextreel.store import Counters
 from nextreel.types import Events
 
 
@@ -59,34 +64,73 @@ def test_explicit_negatives_are_the_disliked_and_the_shown_but_never_a_positive(
 
 
 def _sampler(**changes: float | bool) -> tuple[Sampler, Sequences]:
+    """Thirty people of twenty events each, a minute apart: one visit, unless the parameters say otherwise."""
     rng = np.random.default_rng(1)
     events = _events(np.repeat(np.arange(30), 20).tolist(), rng.integers(0, 50, 600).tolist())
-    params = TwoTowerParams.model_validate({"length": 7, "batch": 64, "negatives": 40, **changes})
-    histories = sequences(events, np.ones(600, np.float32), 50)
+    params = TwoTowerParams.model_validate({"length": 7, "batch": 64, "negatives": 40, "horizon": 1, **changes})
+    ones = np.ones(600, np.float32)
+    histories = sequences(events, ones, 50)
     none = Disliked(np.zeros(len(histories) + 1, np.int64), np.empty(0, np.int32))
     codes = np.zeros((len(histories), 4), np.int64)
-    return Sampler(histories, histories.starts[1:], codes, none, 50, params), histories
+    known = snapshots(Counters(50), events, ones, params.trends, 50)
+    return Sampler(histories, histories.starts[1:], codes, none, known, params), histories
+
+
+def _grid(batch: Batch) -> tuple[IntArray, IntArray]:
+    """Window and place in the window of each position."""
+    row, column = np.divmod(batch.place, batch.inputs.shape[1] + 1)
+    return row, column
 
 
 def test_a_batch_asks_each_position_for_the_video_that_follows_it() -> None:
     sampler, histories = _sampler()
     seen = 0
     for batch in sampler.epoch():
-        real = batch.scale > 0
-        assert (batch.targets[:, :-1][real[:, 1:]] == batch.inputs[real[:, 1:]]).all()
-        seen += int(real.sum())
+        row, column = _grid(batch)
+        inner = column < batch.inputs.shape[1]
+        there = np.zeros((len(batch.inputs), batch.inputs.shape[1] + 1), bool)
+        there[row, column] = True
+        inner &= there[row, np.minimum(column + 1, batch.inputs.shape[1])]  # behind the last one is padding
+        assert (batch.targets[inner] == batch.inputs[row[inner], column[inner]]).all()
+        seen += len(batch.targets)
     assert seen == len(histories.rows)
 
 
-def test_a_persons_own_videos_can_be_spared_and_others_are_corrected() -> None:
-    sampler, _ = _sampler(spare_window=True)
+def test_positions_are_sorted_by_what_was_known_of_popularity_when_they_were_asked() -> None:
+    sampler, _ = _sampler(return_hours=0.001)
+    for batch in sampler.epoch():
+        assert batch.cuts[0] == 0
+        assert batch.cuts[-1] == len(batch.targets)
+        assert (np.diff(batch.cuts) > 0).all()
+        assert batch.trends.shape == (len(batch.cuts) - 1, len(batch.rows), 4)
+
+
+def test_the_popularity_a_position_reads_counts_nothing_at_or_after_what_it_foretells() -> None:
+    sampler, histories = _sampler()
+    known = sampler.trends.at[sampler.snapshot]
+    assert (known < histories.at).all()
+    newest = sampler.trends.at[np.minimum(sampler.snapshot + 1, len(sampler.trends.at) - 1)]
+    assert ((newest >= histories.at) | (sampler.snapshot == len(sampler.trends.at) - 1)).all()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_persons_own_videos_can_be_spared_and_the_target_always_is(own: bool) -> None:
+    sampler, _ = _sampler(spare_window=own)
+    for batch in sampler.epoch():
+        row, _ = _grid(batch)
+        for position in range(len(row)):
+            mine = set(batch.targets[row == row[position]].tolist()) if own else {int(batch.targets[position])}
+            if own:  # what was watched before the window's first target is one of its inputs
+                mine |= set(batch.inputs[row[position]].tolist())
+            assert batch.spared[position].tolist() == [one in mine for one in batch.negatives.tolist()]
+
+
+def test_sampled_negatives_are_corrected_by_how_likely_they_were() -> None:
+    sampler, _ = _sampler()
     batch = next(sampler.epoch())
-    for b in range(len(batch.targets)):
-        own = np.isin(batch.negatives, batch.targets[b])
-        assert (batch.bias[b][own] == np.float32(MASKED)).all()
-        rows = batch.rows[batch.negatives[~own]]
-        expected = -np.log(40 * sampler.chance[rows])
-        assert np.allclose(batch.bias[b][~own], expected, atol=1e-5)
+    assert np.allclose(batch.bias, -np.log(40 * sampler.chance[batch.rows[batch.negatives]]), atol=1e-5)
+    plain, _ = _sampler(log_q=False)
+    assert not next(plain.epoch()).bias.any()
 
 
 def test_popular_videos_are_drawn_more_often_and_every_video_sometimes() -> None:
@@ -97,16 +141,33 @@ def test_popular_videos_are_drawn_more_often_and_every_video_sometimes() -> None
     assert np.isclose(sampler.chance.sum(), 1)
 
 
-def test_a_target_from_the_horizon_lies_ahead_within_the_same_history() -> None:
-    sampler, histories = _sampler(horizon_share=1.0, horizon=5)
+def test_who_comes_back_is_asked_for_one_of_the_next_events_of_the_same_history_and_others_for_the_next() -> None:
+    sampler, histories = _sampler(return_hours=0.001, horizon=5)
     user = np.array([3])
     place = histories.starts[3] + np.arange(20)[None]
-    for _ in range(20):
-        target = sampler._targets(user, np.minimum(place, histories.starts[4] - 1))
-        ahead = target - np.minimum(place, histories.starts[4] - 1)
-        assert (ahead >= 0).all()
-        assert (ahead < 5).all()
-        assert (target < histories.starts[4]).all()
+    place = np.minimum(place, histories.starts[4] - 1)
+    ahead = np.concatenate([sampler._targets(user, place) - place for _ in range(50)])
+    assert ahead.min() == 0
+    assert ahead.max() == 4
+    assert (place + ahead < histories.starts[4]).all()
+    within, _ = _sampler(return_hours=12.0, horizon=5)
+    first = within.back[place]  # everybody's first event is one of coming back
+    assert first.sum() == 1
+    assert (within._targets(user, place) == place)[~first].all()
+
+
+def test_targets_of_who_comes_back_weigh_more() -> None:
+    sampler, histories = _sampler(return_weight=3.0)
+    weights = np.concatenate([batch.scale for batch in sampler.epoch()])
+    assert np.unique(weights).tolist() == [1, 3]
+    assert (weights == 3).sum() == len(histories)
+
+
+@pytest.mark.parametrize("hours", [1.0, 100.0])
+def test_a_return_is_an_event_after_so_long_a_break_and_everybodys_first(hours: float) -> None:
+    histories = sequences(_events([0, 0, 0, 1], [1, 2, 3, 4]), np.ones(4, np.float32), 9)
+    histories = replace(histories, at=np.array([0.0, 60.0, 60.0 + 7_200.0, 0.0]))
+    assert returns(histories, hours).tolist() == [True, False, hours == 1.0, True]
 
 
 def test_longer_gaps_have_larger_codes_and_missing_ones_code_zero() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nextreel.retrieval.two_tower.inputs import IntArray, Sequences, gap_codes
 from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.retrieval.two_tower.trends import Snapshots
 from nextreel.types import DAY, BoolArray, Events, FloatArray, RowArray
 
 MASKED = -1e4  # as in the model: a score that adds nothing to a softmax
@@ -17,19 +18,27 @@ MASKED = -1e4  # as in the model: a score that adds nothing to a softmax
 
 @dataclass(frozen=True)
 class Batch:
-    """One step: b windows of at most t tokens; rows are positions in `rows`, the distinct videos of the step."""
+    """One step: b windows of at most t tokens, of which p positions foretell something.
+
+    Videos are places in `rows`, the distinct videos of the step. Positions are sorted by what was known of popularity
+    when their target was chosen: those of snapshot s stand at `cuts[s]` to `cuts[s + 1]`.
+    """
 
     rows: RowArray  # (videos,)
     inputs: IntArray  # (b, t - 1) watched videos
     weights: FloatArray  # (b, t - 1)
     gaps: IntArray  # (b, t - 1) codes of the time from each to the next event
     profile: IntArray  # (b, 4)
-    targets: IntArray  # (b, t)
-    scale: FloatArray  # (b, t) share of each target in the loss; 0 is padding
+    place: IntArray  # (p,) where the position stands in the b × t tokens, counted row by row
+    targets: IntArray  # (p,)
+    scale: FloatArray  # (p,) share of each target in the loss
     negatives: IntArray  # (n,)
-    bias: FloatArray  # (b, n) log-Q correction, MASKED for what is spared
-    explicit: IntArray  # (b, m)
-    explicit_bias: FloatArray  # (b, m)
+    bias: FloatArray  # (n,) log-Q correction
+    spared: BoolArray  # (p, n) negatives that are none for this position
+    explicit: IntArray  # (p, m)
+    explicit_bias: FloatArray  # (p, m)
+    trends: FloatArray  # (snapshots, videos, windows)
+    cuts: IntArray  # (snapshots + 1,)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,13 @@ def windows(lengths: IntArray, size: int, rng: np.random.Generator) -> tuple[Int
     return user, low, high
 
 
+def returns(histories: Sequences, hours: float) -> BoolArray:
+    """(n,) events before which their person was away for so long; also everybody's first."""
+    away = np.diff(histories.at, prepend=-np.inf) >= hours * 3600.0
+    away[histories.starts[:-1]] = True
+    return away
+
+
 class Sampler:
     """Makes the batches of an epoch; the same seed makes the same batches."""
 
@@ -80,11 +96,14 @@ class Sampler:
         ends: IntArray,
         profile: IntArray,
         explicit: Disliked,
-        n_videos: int,
+        trends: Snapshots,
         params: TwoTowerParams,
     ) -> None:
         self.histories, self.ends, self.profile, self.explicit, self.params = histories, ends, profile, explicit, params
-        self.n_videos = n_videos
+        self.trends, self.n_videos = trends, trends.values.shape[1]
+        self.snapshot = trends.before(histories.at)  # of the position that foretells each event
+        self.back = returns(histories, params.return_hours)
+        n_videos = self.n_videos
         self.rng = np.random.default_rng(params.seed)
         trained = np.repeat(histories.starts[:-1], ends - histories.starts[:-1])
         trained += np.arange(len(trained)) - np.repeat(
@@ -128,13 +147,10 @@ class Sampler:
         return max(1, round(float((self.ends - self.histories.starts[:-1]).sum()) / self.params.batch))
 
     def _targets(self, user: IntArray, place: IntArray) -> IntArray:
-        """The position each token shall foretell: its own place, or one of the next few events of the user."""
-        params = self.params
-        if params.horizon_share == 0 or params.horizon == 1:
-            return place
-        left = np.minimum(self.ends[user][:, None] - place, params.horizon)
+        """The event each position shall foretell: the very next, or, for who comes back, one of the next few."""
+        left = np.minimum(self.ends[user][:, None] - place, self.params.horizon)
         ahead = (self.rng.random(place.shape) * left).astype(np.int64)
-        return place + np.where(self.rng.random(place.shape) < params.horizon_share, ahead, 0)
+        return np.where(self.back[place], place + ahead, place)
 
     def _batch(self, user: IntArray, low: IntArray, high: IntArray) -> Batch:
         histories, params, rng = self.histories, self.params, self.rng
@@ -142,6 +158,7 @@ class Sampler:
         inside = np.arange(longest) < (high - low)[:, None]  # (b, t)
         place = histories.starts[user][:, None] + np.minimum(low[:, None] + np.arange(longest), high[:, None] - 1)
         target = self._targets(user, place)
+        weight = np.where(self.back[place], np.float32(params.return_weight), np.float32(1))
         watched = place[:, :-1]
         gaps = gap_codes(np.diff(histories.at[place], axis=1)) if params.request_gap else np.zeros_like(watched)
         negatives = np.searchsorted(self.cumulative, rng.random(params.negatives) * self.cumulative[-1])
@@ -156,26 +173,34 @@ class Sampler:
         b, size = len(user), place.size
         own, target_of = local[:size].reshape(place.shape), local[size : 2 * size].reshape(place.shape)
         negative = local[2 * size : 2 * size + len(negatives)]
-        correction = -np.log(params.negatives * self.chance[negatives]) if params.log_q else np.zeros(len(negatives))
-        bias = np.broadcast_to(correction, (b, len(negatives)))
+        real = np.flatnonzero(inside)
+        real = real[np.argsort(self.snapshot[place].ravel()[real], kind="stable")]
+        window, wanted = real // longest, target_of.ravel()[real]
         if params.spare_window:
             mine = np.zeros((b, len(rows)), bool)
             mine[np.arange(b)[:, None], own] = True
             mine[np.arange(b)[:, None], target_of] = True
-            bias = np.where(mine[:, negative], MASKED, bias)
-        profile = self.profile[user] * (rng.random((b, 1)) >= params.profile_dropout)
+            spared = mine[window[:, None], negative]
+        else:
+            spared = wanted[:, None].astype(np.int32) == negative.astype(np.int32)
+        known, first = np.unique(self.snapshot[place].ravel()[real], return_index=True)
+        chance = self.chance[negatives]
         return Batch(
             rows=rows.astype(np.int32),
             inputs=own[:, :-1],
             weights=histories.weights[watched],
             gaps=gaps,
-            profile=profile,
-            targets=target_of,
-            scale=np.where(inside, self.scale[target], 0.0).astype(np.float32),
+            profile=self.profile[user] * (rng.random((b, 1)) >= params.profile_dropout),
+            place=real,
+            targets=wanted,
+            scale=(self.scale[target] * weight).ravel()[real].astype(np.float32),
             negatives=negative,
-            bias=bias.astype(np.float32),
-            explicit=local[2 * size + len(negatives) :].reshape(explicit.shape),
-            explicit_bias=np.where(there, np.log(params.explicit_weight), MASKED).astype(np.float32),
+            bias=(-np.log(params.negatives * chance) if params.log_q else np.zeros(len(negatives))).astype(np.float32),
+            spared=spared,
+            explicit=local[2 * size + len(negatives) :].reshape(explicit.shape)[window],
+            explicit_bias=np.where(there[window], np.log(params.explicit_weight), MASKED).astype(np.float32),
+            trends=self.trends.values[known[:, None], rows].astype(np.float32),
+            cuts=np.append(first, len(real)),
         )
 
     def _explicit(self, user: IntArray) -> tuple[IntArray, BoolArray]:

@@ -16,7 +16,7 @@ OPSET = 17
 
 
 def user_graph(towers: Towers, params: TwoTowerParams) -> bytes:
-    """The user tower for one person: vectors (1 + l, dim), weights and gaps (1 + l,), profile (1, 4) → (1, dim)."""
+    """The user tower: vectors (1 + l, dim), weights and gaps (1 + l,), profile (1, 4) → (1, dim + trends)."""
     length = 1 + min(3, params.length)
     codes = torch.zeros(length, dtype=torch.int64)
     example = (torch.zeros(length, params.dim), torch.ones(length), codes, torch.zeros(1, 4, dtype=torch.int64))

@@ -15,7 +15,7 @@ from nextreel.encoding.files import read_json, write_json
 from nextreel.encoding.numeric import AGE_EDGES, DURATION_EDGES, Buckets, Normalizer
 from nextreel.encoding.text import Choice, TextEncoder
 from nextreel.encoding.vocabulary import Vocabulary
-from nextreel.types import DAY, Catalogue, Events, FloatArray, Profile, RowArray, TimeArray
+from nextreel.types import DAY, BoolArray, Catalogue, Events, FloatArray, Profile, RowArray, TimeArray
 
 GAP_BUCKETS = 32  # 0 unknown, then powers of two seconds: the last is above 17 years
 UPLOAD_EDGES = (1.0, 7.0, 30.0, 90.0, 365.0, 730.0, 1825.0, 3650.0, 7300.0, 14600.0)  # days
@@ -62,10 +62,20 @@ class VideoEncoder:
         """Width of the content columns."""
         return len(self.categories) + self.text.dim + 2 + len(_DURATIONS) + len(_UPLOADS)
 
+    @property
+    def dated(self) -> BoolArray:
+        """(features,) the content columns that tell how old the upload is."""
+        columns = np.zeros(self.features, np.bool_)
+        columns[len(self.categories) + self.text.dim + 1] = True
+        columns[-len(_UPLOADS) :] = True
+        return columns
+
     def encode(self, catalogue: Catalogue, cache: EmbeddingCache | None = None) -> VideoInputs:
         """The inputs of all videos of a catalogue, which may be another than the one that was fitted on.
 
-        Texts that are in the cache are not encoded again.
+        A video without an id of its own has no age either: hardly any video that the towers learn from is younger than
+        the last day of the data, so its age would say "nobody watches this". Texts that are in the cache are not
+        encoded again.
         """
         n = len(catalogue)
         ids = self.ids.encode(catalogue.video_ids)
@@ -90,6 +100,7 @@ class VideoEncoder:
         every = np.arange(n)
         content[every, width + _DURATIONS.encode(catalogue.duration)] = 1.0
         content[every, width + len(_DURATIONS) + _UPLOADS.encode(days)] = 1.0
+        content[np.ix_(ids == 0, self.dated)] = 0.0
         return VideoInputs(
             ids.astype(np.int64),
             channels[catalogue.channel].astype(np.int64),

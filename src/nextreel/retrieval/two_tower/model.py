@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 # Threads that spin while they wait make training 5 times slower as soon as anything else wants a core. Read by
 # PyTorch's OpenMP library when it is loaded, hence before the import.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nextreel.retrieval.two_tower.inputs import GAP_BUCKETS
 from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.types import BoolArray
 
 SIDE_DIM = 16  # of the embeddings of channels and languages
 CONTENT_DIM = 64  # what the content columns are projected to
@@ -25,8 +30,11 @@ MASKED = -1e4  # a score that adds nothing to a softmax, and stays finite
 class VideoTower(nn.Module):
     """Unit vectors (n, dim) of videos from their id, channel, language, popularity and content."""
 
-    def __init__(self, params: TwoTowerParams, sizes: tuple[int, int, int, int]) -> None:
+    dated: Tensor  # (features,) 1 where a content column tells of age
+
+    def __init__(self, params: TwoTowerParams, sizes: tuple[int, int, int, int], dated: BoolArray) -> None:
         super().__init__()
+        self.register_buffer("dated", torch.from_numpy(dated.astype(np.float32)), persistent=False)
         ids, channels, languages, features = sizes
         self.ids = nn.Embedding(ids, params.id_dim)
         self.channels = nn.Embedding(channels, SIDE_DIM)
@@ -46,9 +54,10 @@ class VideoTower(nn.Module):
     def forward(self, ids: Tensor, channels: Tensor, languages: Tensor, popularity: Tensor, content: Tensor) -> Tensor:
         """Unit vectors (n, dim); while training, some videos lose what only old videos have."""
         if self.training and self.id_dropout > 0:
-            kept = torch.rand(len(ids)) >= self.id_dropout
+            kept = torch.rand(len(ids), device=ids.device) >= self.id_dropout
             ids = ids * kept
             popularity = popularity * kept[:, None]
+            content = content * (1.0 - self.dated * ~kept[:, None])  # as `VideoEncoder.encode` makes a new video
         identity = self.ids(ids)
         described = self.content(content)
         joined = torch.cat(
@@ -132,6 +141,7 @@ class UserTower(nn.Module):
         self.blocks = nn.ModuleList(Block(params) for _ in range(params.blocks))
         self.last = nn.LayerNorm(dim)
         self.out = nn.Linear(dim, dim)
+        self.trends = nn.Linear(dim, len(params.trends)) if params.trends else None
         self.dropout = nn.Dropout(params.dropout)
         for table in (self.gaps, self.positions, self.country, self.gender, self.age):
             nn.init.normal_(table.weight, std=0.02)
@@ -158,21 +168,31 @@ class UserTower(nn.Module):
         said: Tensor = self.video(vectors * self.scale) + weights[..., None] * self.weight + self.gaps(gaps)
         return said
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Unit vectors (b, t, dim) for what comes after each of the embedded tokens (b, t, dim)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes after each of the embedded tokens (b, t, dim): unit vectors (b, t, dim), weights of the trends."""
         for block in self.blocks:
             x = block(x)
-        return F.normalize(self.out(self.last(x)), dim=-1)
+        return self.answer(x)
+
+    def answer(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors (..., dim) and the weights (..., trends) of how popular videos are, from the last block."""
+        x = self.last(x)
+        weights = x[..., :0] if self.trends is None else self.trends(x)
+        return F.normalize(self.out(x), dim=-1), weights
 
 
 class Towers(nn.Module):
     """Both towers, which share the embedding of languages."""
 
     def __init__(
-        self, params: TwoTowerParams, video_sizes: tuple[int, int, int, int], profile_sizes: tuple[int, ...]
+        self,
+        params: TwoTowerParams,
+        video_sizes: tuple[int, int, int, int],
+        profile_sizes: tuple[int, ...],
+        dated: BoolArray,  # (features,) see VideoEncoder
     ) -> None:
         super().__init__()
-        self.video = VideoTower(params, video_sizes)
+        self.video = VideoTower(params, video_sizes, dated)
         self.user = UserTower(params, profile_sizes, self.video.languages)
 
     def embed(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
@@ -190,11 +210,14 @@ class ServedUserTower(nn.Module):
     def __init__(self, towers: Towers, params: TwoTowerParams) -> None:
         super().__init__()
         self.towers = towers
+        self.temperature = params.temperature
         places = params.length + 1
         self.register_buffer("mask", torch.full((places, places), MASKED).triu(1), persistent=False)
 
     def forward(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
-        """Unit vector (1, dim) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l,) and profile (1, 4).
+        """Vector (1, dim + trends) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l,) and profile (1, 4).
+
+        It holds the unit vector, and the weights of the trends on the scale of cosines.
 
         The first of the videos is none: the start takes its place, so that nothing is ever empty.
         """
@@ -206,36 +229,57 @@ class ServedUserTower(nn.Module):
         *first, last = list(tower.blocks)
         for block in first:
             x = block.of_one(x, mask[: x.shape[0], : x.shape[0]])  # type: ignore[operator]
-        return F.normalize(tower.out(tower.last(last.last_of_one(x))), dim=-1)  # type: ignore[operator]
+        vector, trends = tower.answer(last.last_of_one(x))  # type: ignore[operator]
+        return torch.cat([vector, trends * self.temperature], -1)
 
 
-def sampled_softmax(
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    bias: Tensor,
-    hits: Tensor,
-    explicit: tuple[Tensor, Tensor] | None,
-    temperature: float,
-) -> Tensor:
-    """Cross-entropy (b, t) of each positive against shared sampled negatives and a window's own explicit ones.
+class Trend(torch.autograd.Function):
+    """What popularity adds to the scores: weights (p, w) times the columns (n, w) that were known to each position.
 
-    loss = log(exp(s+) + sum_j exp(s_j + bias_j)) - s+, with s = cosine / temperature. `users` and `positives` are
-    (b, t, dim), `negatives` (n, dim), `bias` (b, n): -log(n q_j), which makes the sum an unbiased estimate of that
-    over all videos. `hits` (b, t, n) tells where a negative is the positive itself and does not count. `explicit` is
-    vectors (b, m, dim) and bias (b, m), MASKED where there is none.
+    Positions are sorted by snapshot, those of snapshot s at cuts[s] to cuts[s + 1]: one small product for each instead
+    of columns copied for every position.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, columns: Tensor, cuts: list[int]) -> Tensor:
+        """(p, n) from weights (p, w), columns (snapshots, n, w) and cuts (snapshots + 1)."""
+        ctx.columns, ctx.cuts = columns, cuts
+        out = weights.new_empty(len(weights), columns.shape[1])
+        with _one_thread():
+            for known, (start, end) in zip(columns, pairwise(cuts), strict=True):
+                torch.mm(weights[start:end], known.t(), out=out[start:end])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient of the weights; the columns are data."""
+        (grad,) = grads
+        weights = grad.new_empty(len(grad), ctx.columns.shape[2])
+        with _one_thread():
+            for known, (start, end) in zip(ctx.columns, pairwise(ctx.cuts), strict=True):
+                torch.mm(grad[start:end], known, out=weights[start:end])
+        return weights, None, None
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products so small that waking threads takes longer than they do."""
+    many = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(many)
+
+
+def softmax_loss(positive: Tensor, negatives: Sequence[Tensor]) -> Tensor:
+    """Cross-entropy (p,) of each positive score (p,) against its negatives, in groups of scores (p, n).
+
+    loss = log(exp(s+) + sum_j exp(s_j)) - s+. To a sampled negative's score -log(n q_j) is added before, which makes
+    the sum an unbiased estimate of that over all videos.
     Source: Bengio, Senecal, Adaptive importance sampling to accelerate training of a neural probabilistic language
     model, IEEE TNN (2008); Yi et al., Sampling-bias-corrected neural modeling, RecSys (2019).
     """
-    b, t, _ = users.shape
-    scaled = users / temperature
-    positive = (scaled * positives).sum(-1)
-    logits = (scaled.reshape(b * t, -1) @ negatives.t()).view(b, t, -1)  # one large product, not one per window
-    logits += bias[:, None]
-    logits.masked_fill_(hits, MASKED)
-    others = torch.logsumexp(logits, -1)
-    if explicit is not None:
-        vectors, explicit_bias = explicit
-        own = torch.logsumexp(torch.baddbmm(explicit_bias[:, None].expand(b, t, -1), scaled, vectors.mT), -1)
-        others = torch.logaddexp(others, own)
+    sums = [torch.logsumexp(some, -1) for some in negatives]
+    others = sums[0] if len(sums) == 1 else torch.logsumexp(torch.stack(sums), 0)
     return F.softplus(others - positive)

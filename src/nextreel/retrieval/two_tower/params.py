@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from nextreel.encoding.text import Choice
@@ -24,15 +26,16 @@ class TwoTowerParams(Params):
     text_dim: int = Field(default=128, ge=1)  # of the hashed text
     min_count: int = Field(default=5, ge=1)  # events a video needs for an embedding of its own
     request_gap: bool = True  # the time since the last event is an input; off where data have no times
+    trends: tuple[str, ...] = ("1d", "7d", "30d", "all")  # windows of popularity that are weighed; () for none
     profile: bool = True  # country, language, gender and age are inputs
 
     # Training
-    epochs: int = Field(default=5, ge=0)
-    warm_epochs: int = Field(default=1, ge=0)  # of a fit that starts from fitted towers
+    epochs: int = Field(default=10, ge=0)
+    warm_epochs: int = Field(default=2, ge=0)  # of a fit that starts from fitted towers
     max_seconds: float | None = Field(default=None, gt=0)  # a guard; a fit it cuts short cannot be repeated exactly
-    batch: int = Field(default=4096, ge=1)  # positions of histories per step
+    batch: int = Field(default=1024, ge=1)  # positions of histories per step
     learning_rate: float = Field(default=2e-3, gt=0)
-    warm_learning_rate: float = Field(default=5e-4, gt=0)
+    warm_learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps in which the learning rate grows
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -41,8 +44,11 @@ class TwoTowerParams(Params):
     temperature: float = Field(default=0.05, gt=0)
     half_life_days: float | None = Field(default=None, gt=0)  # events this much older count half in the loss
     weigh_loss: bool = False  # relevance weights scale the loss of their event
-    horizon: int = Field(default=20, ge=1)  # how many events ahead a target may lie
-    horizon_share: float = Field(default=0.0, ge=0, le=1)  # share of targets drawn from the horizon, not the very next
+    # Whoever comes back after so long gets a list for weeks: the target is one of the next `horizon` events, and such
+    # targets weigh `return_weight` times as much. Within a visit the target is the very next event.
+    return_hours: float = Field(default=12.0, gt=0)
+    horizon: int = Field(default=50, ge=1)
+    return_weight: float = Field(default=5.0, gt=0)
 
     # Negatives
     negatives: int = Field(default=512, ge=1)  # shared by all positions of a step
@@ -54,12 +60,16 @@ class TwoTowerParams(Params):
     explicit_weight: float = Field(default=1.0, gt=0)  # how many sampled negatives an explicit one counts for
 
     # Validation
-    validation_users: int = Field(default=1000, ge=0)  # whose last positive is held out; 0 trains on everything
+    # Whose last positive is held out: 0 nobody's, None everybody's; so many of them are judged.
+    validation_users: int | None = Field(default=1000, ge=0)
+    validation_judged: int = Field(default=1500, ge=1)
     validate_every: int = Field(default=1, ge=1)  # epochs
     patience: int = Field(default=3, ge=1)  # validations without a better NDCG@10 before the fit stops
 
     seed: int = Field(default=42, ge=0)
     threads: int = Field(default=0, ge=0)  # 0: as PyTorch finds best
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    half: Literal["auto", "on", "off"] = "auto"  # products in bfloat16: where the processor or the card has them
 
     # Serving
     cached_users: int = Field(default=4096, ge=1)
@@ -71,3 +81,7 @@ class TwoTowerParams(Params):
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads; got dim {self.dim} and {self.heads} heads")
         return self
+
+    def untimed(self) -> TwoTowerParams:
+        """The same for data without time stamps: no gaps between events, and no popularity but that of all time."""
+        return self.model_copy(update={"request_gap": False, "trends": ("all",) if self.trends else ()})

@@ -16,10 +16,12 @@ import numpy as np
 import onnxruntime
 
 from nextreel.retrieval import index as indexes
+from nextreel.retrieval._arrays import best
 from nextreel.retrieval.index import Index
 from nextreel.retrieval.two_tower import inputs
 from nextreel.retrieval.two_tower.inputs import IntArray, ProfileEncoder, VideoEncoder
 from nextreel.retrieval.two_tower.params import TwoTowerParams
+from nextreel.retrieval.two_tower.trends import Columns, Shares
 from nextreel.types import Catalogue, FloatArray, NextreelError, Request, RowArray, UserState
 
 ABOUT_FILE = "two_tower.json"
@@ -28,6 +30,8 @@ VIDEO_FILE = "video_tower.onnx"
 WEIGHTS_FILE = "weights.npz"
 INDEX_FOLDER = "index"
 VIDEO_CHUNK = 8192  # videos encoded at once
+NEARER = 3  # times as many neighbours are judged with the trends as are wanted
+TRENDS_FILE = "trends.npy"
 
 
 class TwoTowerError(NextreelError):
@@ -55,13 +59,14 @@ class _Answer:
     request: Request
     user: UserState
     history_length: int
-    vector: FloatArray  # (dim,)
+    vector: FloatArray  # (dim + trends,)
     scores: FloatArray | None  # (n,) of all videos, where the index is searched exactly
 
 
 @dataclass(frozen=True)
 class TwoTower:
-    """Fitted towers: a retriever named "two_tower" whose score is the cosine of a person's and a video's vector.
+    """Fitted towers: a retriever named "two_tower" whose score is the cosine of a person's and a video's vector,
+    plus what the person's tower makes of how popular the video is of late.
 
     The person's vector is computed from the history as it is now, so that a new person and the click of a second ago
     count at once; without a history it is that of a person about to begin. Rows are those of the catalogue the towers
@@ -76,6 +81,8 @@ class TwoTower:
     video_graph: bytes
     metrics: Mapping[str, float] = field(default_factory=dict)
     stored_weights: Mapping[str, FloatArray] | None = field(default=None, repr=False)
+    trends: FloatArray | None = None  # (videos, windows) how popular each was when the towers were fitted
+    now: Columns | None = field(default=None, repr=False, compare=False)  # the same of now, once there is a store
     folder: Path | None = None  # where the weights lie, when they are not in memory
     name: str = "two_tower"
     _cache: OrderedDict[Hashable, FloatArray] = field(default_factory=OrderedDict, repr=False, compare=False)
@@ -109,6 +116,20 @@ class TwoTower:
     def _video_session(self) -> Any:
         return _session(self.video_graph)
 
+    def over(self, counters: Shares) -> TwoTower:
+        """The same towers, which read how popular videos are from these counters."""
+        now = Columns(counters, self.params.trends) if self.params.trends else None
+        return replace(self, now=now, _cache=OrderedDict(), _lock=Lock(), _last=local())
+
+    def _trend(self, weights: FloatArray, rows: RowArray | None = None) -> FloatArray | np.float32:
+        """What popularity adds to the cosine of each of the rows, or of all: weights (windows,)."""
+        if len(weights) == 0:
+            return np.float32(0)
+        known = self.trends if self.now is None else self.now()
+        if known is None or len(known) < len(self.index):
+            raise TwoTowerError(f"Expected how popular each of {len(self.index)} videos is. Hint: `over` a store.")
+        return known[: len(self.index)] @ weights if rows is None else known[rows] @ weights
+
     def encode(self, request: Request, user: UserState) -> FloatArray:
         """The person's unit vector (dim,) at the time of the request; remembered for what the tower reads."""
         return self._answer(request, user).vector
@@ -124,7 +145,10 @@ class TwoTower:
         ):
             return last
         vector = self._encoded(self._tokens(request, user))
-        scores = self.index.scores(vector) if self.index.kind == "flat" else None
+        dim = self.params.dim
+        scores = None
+        if self.index.kind == "flat":
+            scores = self.index.scores(vector[:dim]) + self._trend(vector[dim:])
         self._last.answer = answer = _Answer(request, user, len(user.history), vector, scores)
         return answer
 
@@ -173,15 +197,32 @@ class TwoTower:
             exclude = np.unique(user.history.rows)
         answer = self._answer(request, user)
         if answer.scores is None:
-            return self.index.search(answer.vector, n, exclude)
+            return self._searched(answer.vector, n, exclude)
         return self.index.best(answer.scores, n, exclude)
+
+    def _searched(self, vector: FloatArray, n: int, exclude: RowArray | None) -> tuple[RowArray, FloatArray]:
+        """The best of the nearest vectors and of what is popular now, where the index does not know all scores."""
+        dim = self.params.dim
+        if len(vector) == dim:
+            return self.index.search(vector, n, exclude)
+        rows, _ = self.index.search(vector[:dim], NEARER * n, exclude)
+        trend = np.asarray(self._trend(vector[dim:]), np.float32)
+        popular = best(trend, n)
+        rows = np.union1d(rows, popular if exclude is None else np.setdiff1d(popular, exclude)).astype(np.int32)
+        scores = np.asarray(self.vectors[rows] @ vector[:dim] + trend[rows], np.float32)
+        chosen = best(scores, n)
+        return rows[chosen], scores[chosen]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for rows the towers have no vector of."""
         answer = self._answer(request, user)
         known = (rows >= 0) & (rows < len(self.index))
         inside = rows if known.all() else rows[known]
-        found = self.vectors[inside] @ answer.vector if answer.scores is None else answer.scores[inside]
+        if answer.scores is None:
+            dim = self.params.dim
+            found = self.vectors[inside] @ answer.vector[:dim] + self._trend(answer.vector[dim:], inside)
+        else:
+            found = answer.scores[inside]
         if len(inside) == len(rows):
             return np.asarray(found, np.float32)
         scores = np.full(len(rows), np.nan, np.float32)
@@ -203,9 +244,13 @@ class TwoTower:
         return vectors
 
     def extended(self, catalogue: Catalogue) -> TwoTower:
-        """The same towers over another catalogue, whose rows they then know; new videos come from their content."""
+        """The same towers over another catalogue, whose rows they then know; new videos come from their content.
+
+        Until they are put `over` a store, popularity counts for nothing.
+        """
         index = indexes.build(self.encode_videos(catalogue), self.params.index)
-        return replace(self, index=index, _cache=OrderedDict(), _lock=Lock(), _last=local())
+        trends = np.zeros((len(catalogue), len(self.params.trends)), np.float32)
+        return replace(self, index=index, trends=trends, now=None, _cache=OrderedDict(), _lock=Lock(), _last=local())
 
     def save(self, folder: Path) -> None:
         """Writes graphs, vectors, encoders, weights and parameters into the folder, which it makes when needed."""
@@ -213,6 +258,8 @@ class TwoTower:
         self.videos.save(folder)
         self.people.save(folder)
         self.index.save(folder / INDEX_FOLDER)
+        if self.trends is not None:
+            np.save(folder / TRENDS_FILE, self.trends)
         (folder / USER_FILE).write_bytes(self.user_graph)
         (folder / VIDEO_FILE).write_bytes(self.video_graph)
         weights: dict[str, Any] = dict(self.weights)
@@ -243,6 +290,7 @@ def load(folder: Path) -> TwoTower:
             user_graph=(folder / USER_FILE).read_bytes(),
             video_graph=(folder / VIDEO_FILE).read_bytes(),
             metrics=about["metrics"],
+            trends=np.load(folder / TRENDS_FILE, allow_pickle=False) if (folder / TRENDS_FILE).is_file() else None,
             folder=folder,
             name=about["name"],
         )

@@ -1,0 +1,75 @@
+"""How much of a result is luck: the same protocol with models of several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nextreel.evaluation import protocols
+from nextreel.evaluation.results import Results
+from nextreel.evaluation.trials import EvaluationError, Protocol
+from nextreel.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from nextreel.assembly import Config
+    from nextreel.data import Dataset
+
+SEEDED = ("two_tower", "als", "moments", "ranker")  # parts of the configuration that draw at random
+
+
+def evaluate_seeds(
+    dataset: Dataset,
+    protocol: Protocol = "frozen",
+    config: Config | None = None,
+    *,
+    seeds: Sequence[int],
+    source: str | None = None,
+    every: int = 1,
+    seed: int = protocols.SEED,
+    progress: Progress = silent,
+) -> Results:
+    """The results with the models of the first seed, and in `seeds` what each seed gave.
+
+    The pipeline, or the one source, is fitted once for each seed. `seed` is that of the random baseline and of the
+    bootstrap, the same for all. Raises EvaluationError without a seed or with one twice, and as `evaluate` does.
+    """
+    from nextreel.assembly import Config  # noqa: PLC0415  imports what serves the models
+
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise EvaluationError(f"Expected one seed or several different ones, got {list(seeds)}.")
+    config = config or Config()
+    found = {
+        one: protocols.evaluate(
+            dataset, protocol, reseeded(config, one), source=source, every=every, seed=seed, progress=progress
+        )
+        for one in seeds
+    }
+    return joined(found)
+
+
+def reseeded(config: Config, seed: int) -> Config:
+    """The same configuration with this seed in every part that draws at random."""
+    return config.model_copy(update={name: getattr(config, name).model_copy(update={"seed": seed}) for name in SEEDED})
+
+
+def joined(found: Mapping[int, Results]) -> Results:
+    """The results of the first seed, beside them what every seed gave each model that is no baseline.
+
+    The seconds are those of all seeds together. With one seed there is nothing to put side by side.
+    """
+    first = next(iter(found.values()))
+    if len(found) == 1:
+        return first
+    models = [row.model for row in first.rows if row.kind != "baseline"]
+    names = ", ".join(map(str, found))
+    return replace(
+        first,
+        seeds={model: {str(seed): one.row(model).metrics for seed, one in found.items()} for model in models},
+        seconds=sum(one.seconds for one in found.values()),
+        peak_memory=max(one.peak_memory for one in found.values()),
+        notes=[
+            *first.notes,
+            f"Models were fitted with the seeds {names}; all but the means over seeds is of seed {next(iter(found))}.",
+        ],
+    )
