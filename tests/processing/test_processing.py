@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from nextreel.folders import FolderInUse, alone
 from nextreel.processing import ProcessingError, ProcessingParams, ProcessingPipeline
-from nextreel.processing.output import TABLES, alone
+from nextreel.processing.output import TABLES
 from nextreel.processing.visits import SPLITS
 from nextreel.registry import Registry
 from nextreel.types import NextreelError
@@ -270,7 +271,7 @@ def test_two_runs_do_not_write_into_one_folder(
 ) -> None:
     del in_process
     pipeline = ProcessingPipeline(tmp_path / "out", params_of())
-    with alone(tmp_path / "out"), pytest.raises(ProcessingError, match="another run is writing"):
+    with alone(tmp_path / "out"), pytest.raises(FolderInUse, match="another run is writing"):
         pipeline.run(dirty(0), overwrite=True)
     assert pipeline.run(dirty(0)).rows["ranker"]["train"]
 

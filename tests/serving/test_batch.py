@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nextreel.folders import half
 from nextreel.serving import batch
 from nextreel.serving.batch import MANIFEST, Asked, top_n, vectors, write
 from nextreel.system import System, open_system
@@ -47,7 +48,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
         nonlocal done
         done += 1
         if done > parts:
-            batch._half(file).write_bytes(b"PAR1 half")
+            half(file).write_bytes(b"PAR1 half")
             raise Stopped
         whole(table, file)
 

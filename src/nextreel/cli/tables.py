@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nextreel.folders import whole
 from nextreel.types import NextreelError
 
 
@@ -49,13 +50,12 @@ def write(table: Any, path: Path) -> None:
     if path.suffix not in {".parquet", ".csv"}:
         raise NextreelError(f"Expected --out to end in .parquet or .csv, got {path}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.half")
-    if path.suffix == ".parquet":
-        from pyarrow import parquet
+    with whole(path) as half:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
 
-        parquet.write_table(table, half)
-    else:
-        from pyarrow import csv
+            parquet.write_table(table, half)
+        else:
+            from pyarrow import csv
 
-        csv.write_csv(table, half)
-    half.replace(path)
+            csv.write_csv(table, half)

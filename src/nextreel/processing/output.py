@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from nextreel.folders import half, write_whole
 from nextreel.pipeline import Recommender
 from nextreel.processing import judgements, pairs
-from nextreel.processing.params import ProcessingError
 from nextreel.processing.people import Own
 from nextreel.processing.shared import Shared
 from nextreel.processing.visits import SPLITS
@@ -72,7 +70,7 @@ def write_part(
         writers = {}
         for split, file in files.items():
             file.parent.mkdir(parents=True, exist_ok=True)
-            writers[split] = pq.ParquetWriter(_half(file), kept, **_STYLE[table])
+            writers[split] = pq.ParquetWriter(half(file), kept, **_STYLE[table])
         try:
             for batch in rows_of(table, shared, own, recommender_of):
                 for number, split in enumerate(SPLITS):
@@ -88,24 +86,13 @@ def write_part(
             for writer in writers.values():
                 writer.close()
         for file in files.values():
-            _half(file).replace(file)
+            half(file).replace(file)
         counts[table] = {"rows": rows} | ({"sources": dict(sorted(sources.items()))} if sources else {})
     return counts
 
 
 def _file(out: Path, table: str, split: str, part: int) -> Path:
     return out / table / f"{split}.parquet" / f"part-{part:05}.parquet"
-
-
-def _half(file: Path) -> Path:
-    return file.with_name(f".{file.name}.half")
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Writes the text; the file is there whole or as it was before."""
-    half = _half(file)
-    half.write_text(text, encoding="utf-8")
-    half.replace(file)
 
 
 def mark(work: Path, part: int, counts: dict[str, Any]) -> None:
@@ -135,21 +122,3 @@ def keep_only(parts: Collection[int], work: Path, out: Path) -> None:
     for file in work.glob("done-*.json"):
         if int(file.stem.removeprefix("done-")) not in parts:
             file.unlink()
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Holds the folder, which is made, for this run; the system lets go of it when the process dies.
-
-    Raises `ProcessingError` while another run holds it.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ProcessingError(
-                f"Expected a folder for this run alone, got {out}, where another run is writing. "
-                "Hint: wait for it, or name another --out."
-            ) from error
-        yield

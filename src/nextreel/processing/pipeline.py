@@ -22,9 +22,10 @@ from nextreel.encoding import sentence
 from nextreel.encoding.cache import EmbeddingCache
 from nextreel.encoding.encoders import ABOUT_FILE as ABOUT_ENCODERS
 from nextreel.encoding.encoders import Encoders
+from nextreel.folders import alone, write_whole
 from nextreel.processing import local
 from nextreel.processing.local import Job
-from nextreel.processing.output import TABLES, alone, done_parts, keep_only, write_whole
+from nextreel.processing.output import TABLES, done_parts, keep_only
 from nextreel.processing.params import ProcessingError, ProcessingParams
 from nextreel.processing.people import tables
 from nextreel.processing.retrieved import folder_of

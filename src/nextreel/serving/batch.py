@@ -6,12 +6,9 @@ says what they are of. A batch that was stopped goes on with the parts that are 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from nextreel.folders import alone, whole, write_whole
 from nextreel.progress import Advance, Progress, silent
 from nextreel.retrieval.two_tower.retriever import TwoTower
 from nextreel.types import FloatArray, NextreelError, Request, UserId, VideoId
@@ -119,7 +117,7 @@ def write(
         "part_size": part_size,
         "ids": None if asked.what == "videos" else _digest(people),
     }
-    with _alone(out):
+    with alone(out):
         about = _begun(out, key, at if at == "last" else moment(system, None, at), overwrite)
         when: At = about["seconds"]
         parts = [slice(start, min(start + part_size, count)) for start in range(0, max(count, 1), part_size)]
@@ -132,7 +130,7 @@ def write(
                 for number in missing:
                     _write_part(make(parts[number], advance), files[number])
         rows = sum(parquet.read_metadata(file).num_rows for file in files)
-        _write_text(out / MANIFEST, about | {"parts": len(files), "rows": rows, "complete": True})
+        _write_manifest(out, about | {"parts": len(files), "rows": rows, "complete": True})
     return Written(out, len(files), len(missing), rows, when)
 
 
@@ -260,7 +258,7 @@ def _begun(out: Path, key: dict[str, Any], at: At, overwrite: bool) -> dict[str,
     for name in reversed(ours):  # the manifest, whose name sorts first, last: what is left is known as a batch
         (out / name).unlink()
     about = key | {"seconds": at, "complete": False}
-    _write_text(out / MANIFEST, about)
+    _write_manifest(out, about)
     return about
 
 
@@ -275,37 +273,12 @@ def _manifest(out: Path) -> dict[str, Any]:
 
 
 def _write_part(table: pa.Table, file: Path) -> None:
-    half = _half(file)
-    with half.open("wb") as stream:
-        parquet.write_table(table, stream, compression="zstd")
-        stream.flush()
-        os.fsync(stream.fileno())
-    half.replace(file)
+    with whole(file) as path:
+        parquet.write_table(table, path, compression="zstd")
 
 
-def _write_text(file: Path, about: dict[str, Any]) -> None:
-    half = _half(file)
-    half.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    half.replace(file)
-
-
-def _half(file: Path) -> Path:
-    return file.with_name(f".{file.name}.half")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Holds the folder, which is made, for this run; the system lets go of it when the process dies."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NextreelError(
-                f"Expected a folder for this run alone, got {out}, where another run is writing. "
-                "Hint: wait for it, or name another --out."
-            ) from error
-        yield
+def _write_manifest(out: Path, about: dict[str, Any]) -> None:
+    write_whole(out / MANIFEST, json.dumps(about, indent=2) + "\n")
 
 
 def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) -> pa.Table:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nextreel.folders import whole
 from nextreel.retrieval.two_tower.retriever import TwoTowerError
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ def save(path: Path, key: str, training: Training) -> None:
     }
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
+    with whole(path) as half, half.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    partial.replace(path)
 
 
 def resume(path: Path, key: str, training: Training) -> None:
