@@ -80,7 +80,10 @@ def protocols() -> str:
 
 def main() -> None:
     """Writes the tables."""
-    rows = [f"| {what} | {figure} | [{file}](benchmarks/results/{file}) |" for what, figure, file in lines()]
+    rows = []
+    for what, figure, file in lines():
+        commit = load(file.removesuffix(".json"))["commit"]
+        rows.append(f"| {what} | {figure} | [{file}](benchmarks/results/{file}) of {commit[:7]} |")
     machine = load("training")["hardware"]
     text = "\n".join(["| what | measured | raw |", "|---|---:|---|", *rows])
     about = f"Measured on {machine.get('processor')}, {machine.get('cores')} cores, without a GPU."
