@@ -11,7 +11,7 @@ without what the person watched, where it finds 100 / videos. As served, the tow
 late, which nothing new is; both are given.
 
     python benchmarks/cold_videos.py            (about four minutes on one core)
-    python benchmarks/cold_videos.py --set id_dropout=0.3 --set text_dim=64 --json /tmp/other.json
+    python benchmarks/cold_videos.py --set id_dropout=0.3 --set text_dim=64 --json other.json
 """
 
 from __future__ import annotations
