@@ -71,7 +71,7 @@ def _id(scope: Scope) -> str:
 
 def _route(scope: Scope) -> str:
     """The template that matched; paths nobody serves share one name."""
-    return getattr(scope.get("route"), "path", "unmatched")
+    return getattr(scope.get("route"), "path_format", "unmatched")
 
 
 def _limited(receive: Receive) -> Receive:

@@ -21,7 +21,7 @@ def router(system: System) -> APIRouter:
     """Recommendations by GET and by POST."""
     routes = APIRouter(tags=["recommendations"])
 
-    @routes.get("/recommendations/{user_id}", responses={200: {"model": RecommendationsOut}})
+    @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
     def recommendations(user_id: PathId, n: Count = 10) -> Response:
         """The best n videos for the user now; a user nobody knows gets a cold-start list."""
         request = Request(answers.user(system, user_id), system.now(), n, request_id())
