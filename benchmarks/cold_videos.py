@@ -43,7 +43,7 @@ from nextreel.types import DAY, Catalogue, FloatArray, Request, RowArray, UserId
 RESULTS = Path(__file__).resolve().parent / "results"
 K = 100
 # The default epochs of 4,096 positions are a hundred steps in a world of this size, too few to learn from.
-TRAINING = {"batch": 512, "epochs": 10}
+TRAINING = {}
 MUST = 5.0  # times what a random list finds
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from nextreel import data
-from nextreel.assembly import Config, Models, build
+from nextreel.assembly import Config, Models, build, only
 from nextreel.data import Dataset
 from nextreel.evaluation.asking import ask
 from nextreel.evaluation.lineage import commit, hardware, versions
@@ -50,21 +50,30 @@ RETRIEVERS = (
     "transitions",
 )  # parts of the configuration that change what is retrieved
 
-WIDE = {
-    "two_tower": 130,
-    "als": 100,
-    "ease": 160,
-    "item_item": 60,
-    "popular_all": 60,
-    "popular_7d": 130,
-    "popular_1d": 40,
-    "trending": 100,
-}
-QUARTER = {"moments": {"share": 0.25}}
-TWO = QUARTER | {"two_tower": {"blocks": 2}}
+LEAN = {"two_tower": 60, "als": 120, "ease": 20, "item_item": 0, "transitions": 0, "trending": 40, "fresh": 0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
+    "half_quotas": {
+        "quotas": {
+            "two_tower": 40,
+            "als": 120,
+            "ease": 10,
+            "item_item": 10,
+            "transitions": 10,
+            "trending": 30,
+            "fresh": 10,
+        }
+    },
+    "lean": {"quotas": LEAN},
+    "lean_ease_50": {"quotas": LEAN, "ease": {"max_history": 50}},
+    "no_item_item": {"quotas": {"item_item": 0}},
+    "no_transitions": {"quotas": {"transitions": 0}},
+    "no_ease": {"quotas": {"ease": 0}},
+    "no_als": {"quotas": {"als": 0}},
+    "no_fresh": {"quotas": {"fresh": 0}},
+    "towers_160": {"quotas": {"two_tower": 160}},
     "share_55": {"moments": {"share": 0.55}},
+    "share_25": {"moments": {"share": 0.25}},
     "active_1500": {"moments": {"active": 1500}},
     "idle_half_day": {"moments": {"idle_days": 0.5}},
     "negatives_20": {"moments": {"negatives": 20}},
@@ -74,27 +83,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "permutations_10": {"ranker": {"permutations": 10}},
     "slow_400": {"ranker": {"iterations": 400, "learning_rate": 0.04}},
     "same_order": {"order": {"diversity": 0.0}},
-    "no_als": {"quotas": {"als": 0}},
     "ease_200": {"ease": {"neighbours": 200}},
     "length_32": {"two_tower": {"length": 32}},
-    "share_25": QUARTER,
-    "share_12": {"moments": {"share": 0.12}},
-    "share_25_active_0": {"moments": {"share": 0.25, "active": 0}},
-    "share_25_ranked_200": QUARTER | {"ranked": 200},
-    "two_blocks": TWO,
-    "two_blocks_wide": TWO | {"quotas": WIDE},
-    "two_blocks_all_popular": TWO | {"quotas": {"popular_all": 30, "popular_1d": 20}},
-    "two_blocks_idle_3_days": TWO | {"moments": {"share": 0.25, "idle_days": 3.0}},
-    "two_blocks_depth_6": TWO | {"ranker": {"depth": 6}},
-    "two_blocks_regression": TWO | {"ranker": {"loss": "QueryRMSE"}},
-    # the settings before these comparisons
-    "two_blocks_wide_idle_3000": TWO
-    | {
-        "quotas": WIDE,
-        "moments": {"share": 0.25, "idle": 3000, "negatives": 80},
-        "item_item": {"max_history": 50},
-        "ranked": 200,
-    },
+    "two_blocks": {"two_tower": {"blocks": 2}},
+    "next_video_alone": {"two_tower": {"horizon": 1, "return_weight": 1.0}},
+    "no_trends": {"two_tower": {"trends": []}},
 }
 
 
@@ -109,18 +102,26 @@ class Bench:
     replayed: dict[str, Rows] = field(default_factory=dict)
 
     def retrievers(self, config: Config) -> tuple[Models, Models]:
-        """The models of the older events alone and of all known ones; variants that do not change them share them."""
-        parts = {name: getattr(config, name).model_dump(mode="json") for name in RETRIEVERS}
-        parts |= {"share": config.moments.share, "none": [n for n in RETRIEVERS if getattr(config.quotas, n) == 0]}
-        key = json.dumps(parts, sort_keys=True)
-        if key not in self.fitted:
-            events, catalogue = self.known.history, self.dataset.catalogue
-            graded = relevance_of(events, catalogue, config.relevance)
-            first = int(len(events) * (1 - config.moments.share))
-            on = partial(fit_models, catalogue=catalogue, config=config, profiles=self.dataset.profiles)
-            older = on(events.take(slice(first)), graded[:first])
-            self.fitted[key] = older, on(events, graded, warm=older)
-        return self.fitted[key]
+        """The models of the older events alone and of all known ones; variants share what they do not change."""
+        older: dict[str, Any] = {}
+        final: dict[str, Any] = {}
+        for name in RETRIEVERS:
+            params = getattr(config, name).model_dump(mode="json")
+            key = json.dumps([name, params, config.moments.share], sort_keys=True)
+            if key not in self.fitted:
+                self.fitted[key] = self._fit(only(config, name), config.moments.share)
+            for kept, models in zip((older, final), self.fitted[key], strict=True):
+                kept |= {name: getattr(models, name), "words": models.words}
+        return Models(**older), Models(**final)
+
+    def _fit(self, config: Config, share: float) -> tuple[Models, Models]:
+        """The one model that the configuration has, of the older events alone and of all known ones."""
+        events, catalogue = self.known.history, self.dataset.catalogue
+        graded = relevance_of(events, catalogue, config.relevance)
+        first = int(len(events) * (1 - share))
+        on = partial(fit_models, catalogue=catalogue, config=config, profiles=self.dataset.profiles)
+        older = on(events.take(slice(first)), graded[:first])
+        return older, on(events, graded, warm=older)
 
     def rows(self, config: Config, older: Models) -> Rows:
         """What the ranker learns from; kept while only the ranker changes."""

@@ -47,16 +47,18 @@ class Broken(Exception):
 
 @dataclass
 class Fixed:
-    """A source that proposes the rows of a list, whoever asks, watched and withdrawn ones too."""
+    """A source that proposes the rows of a list, withdrawn ones too, and watched ones if it is careless."""
 
     name: str
     rows: Sequence[int]
     fails: str = ""  # "retrieve", "score", or "range": proposes a row that is not in the catalogue
+    careless: bool = False
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         if self.fails == "retrieve":
             raise Broken(self.name)
-        rows = np.array(self.rows[:n], np.int32)
+        watched = set() if self.careless else set(user.history.rows.tolist())
+        rows = np.array([row for row in self.rows if row not in watched][:n], np.int32)
         if self.fails == "range":
             rows = np.append(rows, np.int32(VIDEOS))
         return rows, -np.arange(len(rows), dtype=np.float32)
@@ -172,7 +174,7 @@ def situations(draw: st.DrawFn, build: Build, person: Callable[..., UserState]) 
     order = st.permutations(range(VIDEOS)).flatmap(lambda p: st.integers(0, VIDEOS).map(lambda n: p[:n]))
     failures = st.sampled_from(["", "", "", "retrieve", "score", "range"])
     sources = [
-        Source(Fixed(f"source_{number}", draw(order), draw(failures)), draw(st.integers(1, 30)))
+        Source(Fixed(f"source_{number}", draw(order), draw(failures), draw(st.booleans())), draw(st.integers(1, 30)))
         for number in range(draw(st.integers(1, 3)))
     ]
     mode = draw(st.sampled_from(["good", "good", "none", "raises", "nan", "inf", "short"]))
@@ -425,7 +427,8 @@ def test_fewer_than_one_cannot_be_asked_for(k: int, build: Build) -> None:
 
 
 def test_the_trace_tells_what_happened(build: Build, person: Callable[..., UserState]) -> None:
-    sources = [Source(Fixed("als", [0, 3, 6, 1, 4]), 3), Source(Fixed("ease", [1, 0, 7]), 2)]
+    als, ease = Fixed("als", [0, 3, 6, 1, 4], careless=True), Fixed("ease", [1, 0, 7], careless=True)
+    sources = [Source(als, 3), Source(ease, 2)]
     recommender = build(sources, ByPlays(), OrderParams(diversity=1.0), person([3, 7]))
     trace = recommender.recommend(Request(1, NOW, 3, exclude=(100,))).trace
     # the five proposals of als and the three of ease: 0, 1, 3, 4, 6, 7; watched 3 and 7, excluded 0

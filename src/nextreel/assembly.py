@@ -78,7 +78,7 @@ class Config(Params):
     """Everything that may be chosen for a release; every default is what the project recommends."""
 
     relevance: Relevance = Relevance()
-    two_tower: TwoTowerParams = TwoTowerParams(exclude_history=False)  # the pipeline asks for more and filters
+    two_tower: TwoTowerParams = TwoTowerParams()
     als: AlsParams = AlsParams(alpha=10.0, half_life_days=30.0)
     ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000)
     item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=25)

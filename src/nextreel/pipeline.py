@@ -66,6 +66,7 @@ class Source:
     quota: int
 
 
+_SPARE = 1.1  # proposals for each one of a quota: a few are withdrawn, or not for this person's age
 Value = Callable[[FloatArray], FloatArray]  # (n, objectives) -> (n,): the declared formula that joins objectives
 
 
@@ -208,10 +209,10 @@ class Recommender:
         """What each source proposes; of it the eligible rows within the quotas; and all rows proposed."""
         proposals: dict[str, RowArray] = {}
         quotas = {source.retriever.name: math.ceil(source.quota * widen) for source in self.sources}
-        spare = len(user.history) + len(request.exclude)  # so that filtering leaves the quota whole
         with _timed(trace, "retrieve"):
             for source in self.sources:
-                name, wanted = source.retriever.name, quotas[source.retriever.name] + spare
+                name = source.retriever.name
+                wanted = math.ceil(quotas[name] * _SPARE) + len(request.exclude)
                 try:
                     proposals[name] = source.retriever.retrieve(request, user, min(wanted, len(self.catalogue)))[0]
                 except Exception as error:

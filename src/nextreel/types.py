@@ -313,7 +313,7 @@ class Retriever(Protocol):
         ...
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
-        """At most n rows without repeats, best first, and their scores; may be empty."""
+        """At most n rows outside the person's history, without repeats, best first, and their scores; may be empty."""
         ...
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:

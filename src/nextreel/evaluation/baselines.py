@@ -11,7 +11,7 @@ from nextreel.evaluation.trials import Trial
 from nextreel.filters import FILTERS
 from nextreel.pipeline import Recommender, Source, Store
 from nextreel.retrieval import als, item_item
-from nextreel.retrieval._arrays import best
+from nextreel.retrieval._arrays import best, outside, unseen
 from nextreel.retrieval.popular import Popular
 from nextreel.retrieval.transitions import fit_transitions
 from nextreel.store import Counters
@@ -33,8 +33,8 @@ class Fixed:
         self._order = best(column, len(column))
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
-        """The n rows with the largest score; ties by row."""
-        rows = self._order[:n]
+        """The n rows outside the history with the largest score; ties by row."""
+        rows = outside(self._order[: n + len(user.history)], user, n, len(self._column))
         return rows, self._column[rows]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
@@ -58,10 +58,8 @@ class Random:
         self._videos, self._seed = videos, seed
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
-        """The n rows with the largest random score."""
-        scores = self._scores(request)
-        rows = best(scores, n)
-        return rows, scores[rows]
+        """The n rows outside the history with the largest random score."""
+        return unseen(self._scores(request), user, n)
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The same random score of each row."""

@@ -82,6 +82,14 @@ def unseen(scores: FloatArray, user: UserState, n: int) -> tuple[RowArray, Float
     return rows, scores[rows]
 
 
+def outside(rows: RowArray, user: UserState, n: int, videos: int) -> RowArray:
+    """The first n of the rows, which are below `videos`, that are not in the user's history."""
+    seen = np.zeros(videos, np.bool_)
+    watched = user.history.rows
+    seen[watched[watched < videos]] = True
+    return rows[~seen[rows]][:n]
+
+
 class Cache(Generic[Value]):
     """A bounded map from a history to what was computed from it; the longest unused entry leaves first.
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from nextreel.params import Params
-from nextreel.retrieval._arrays import best
+from nextreel.retrieval._arrays import best, outside
 from nextreel.store import Counters
 from nextreel.types import DAY, Catalogue, FloatArray, Request, RowArray, TimeArray, UserState
 
@@ -44,28 +44,38 @@ class Fresh:
         self._undated = np.flatnonzero(np.isnan(published)).astype(np.int32)
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
-        """At most n rows, best first, and their scores: videos of up to `days` days at the time of the request."""
+        """At most n rows outside the history, best first, and their scores: videos of up to `days` days at the time."""
         rows = self._new(request.at)
-        scores = self._scores(request.at, rows, rows)
+        if len(rows) == 0:
+            return rows, np.empty(0, np.float32)
+        rows = outside(rows, user, len(rows), len(self._catalogue))
+        scores = self._scores(request.at, rows)
         chosen = best(scores, n)
         return rows[chosen], scores[chosen]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows, however old; NaN for an unknown age and for what is not yet published."""
-        return self._scores(request.at, rows, self._new(request.at))
+        return self._scores(request.at, rows)
 
     def _new(self, now: float) -> RowArray:
         """The new rows, ascending."""
         oldest = now - self.params.days * DAY
-        inside = slice(np.searchsorted(self._times, oldest), np.searchsorted(self._times, now, side="right"))
-        first = self._counters.first_at[self._undated]
-        rows = np.concatenate([self._dated[inside], self._undated[(first >= oldest) & (first <= now)]])
+        rows = self._dated[np.searchsorted(self._times, oldest) : np.searchsorted(self._times, now, side="right")]
+        if len(self._undated):
+            first = self._counters.first_at[self._undated]
+            rows = np.concatenate([rows, self._undated[(first >= oldest) & (first <= now)]])
         return np.sort(rows)
 
-    def _scores(self, now: float, rows: RowArray, new: RowArray) -> FloatArray:
-        age = (now - uploaded_at(self._catalogue, self._counters, rows)) / DAY
+    def _scores(self, now: float, rows: RowArray) -> FloatArray:
+        age = (now - self._uploaded_at(rows)) / DAY
+        age[age < 0] = np.nan
         plays = self._counters.plays
-        most = max(int(plays[new].max(initial=0)), 1)
+        new = self._new(now)
+        most = max(int(plays[new].max()), 1) if len(new) else 1
         early = 1.0 + np.minimum(plays[rows] / most, 1.0)
-        scores = np.exp2(-np.where(age >= 0, age, np.nan) / self.params.half_life_days) * early
-        return np.asarray(scores, np.float32)
+        return np.asarray(np.exp2(age / -self.params.half_life_days) * early, np.float32)
+
+    def _uploaded_at(self, rows: RowArray) -> TimeArray:
+        if len(self._undated):
+            return uploaded_at(self._catalogue, self._counters, rows)
+        return self._catalogue.published_at[rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nextreel.retrieval._arrays import outside
 from nextreel.store import Counters
 from nextreel.types import FloatArray, Request, RowArray, UserState
 
@@ -15,8 +16,8 @@ class Popular:
         self._counters = counters
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
-        """The n most played rows, best first; ties by row."""
-        best = self._counters.order(self.window)[:n]
+        """The n most played rows outside the history, best first; ties by row."""
+        best = outside(self._counters.order(self.window)[: n + len(user.history)], user, n, len(self._counters))
         return best, self._counters.share(self.window)[best]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:

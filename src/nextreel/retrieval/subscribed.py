@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nextreel.retrieval._arrays import best
+from nextreel.retrieval._arrays import best, outside
 from nextreel.retrieval.fresh import uploaded_at
 from nextreel.store import Counters
 from nextreel.types import DAY, Catalogue, FloatArray, Request, RowArray, UserState
@@ -26,11 +26,11 @@ class Subscribed:
         self._starts = np.searchsorted(channel[self._by_channel], np.arange(len(catalogue.channel_ids) + 1))
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
-        """At most n rows, best first, and their scores; empty for one who follows no channel."""
+        """At most n rows outside the history, best first, and their scores; empty for one who follows no channel."""
         parts = [self._by_channel[self._starts[one] : self._starts[one + 1]] for one in sorted(user.subscribed)]
         if not parts:
             return np.empty(0, np.int32), np.empty(0, np.float32)
-        rows = np.sort(np.concatenate(parts))
+        rows = outside(np.sort(np.concatenate(parts)), user, len(self._catalogue), len(self._catalogue))
         scores = self._recency(request.at, rows)
         published = ~np.isnan(scores)
         rows, scores = rows[published], scores[published]

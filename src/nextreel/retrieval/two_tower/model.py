@@ -95,25 +95,28 @@ class Block(nn.Module):
 
     def of_one(self, x: Tensor, mask: Tensor) -> Tensor:
         """The same for one person: (t, dim) to (t, dim), with a mask (t, t) of 0 and MASKED."""
-        q, k, v = self._heads(self.before(x), 3, self.qkv.weight, self.qkv.bias)
-        return self._after(x, q, k, v, mask)
+        normal = self.before(x)
+        q, k, v = (self._part(normal, number).view(-1, self.heads, self.size).transpose(0, 1) for number in range(3))
+        share = torch.softmax(q @ k.transpose(-1, -2) * self.size**-0.5 + mask, -1)
+        return self._after(x, (share @ v).transpose(0, 1).reshape(-1, self.dim))
 
     def last_of_one(self, x: Tensor) -> Tensor:
         """The last of the positions alone: (t, dim) to (1, dim)."""
         normal = self.before(x)
-        (q,) = self._heads(normal[-1:], 1, self.qkv.weight[: self.dim], self.qkv.bias[: self.dim])
-        k, v = self._heads(normal, 2, self.qkv.weight[self.dim :], self.qkv.bias[self.dim :])
-        return self._after(x[-1:], q, k, v, None)
+        q, k, v = self._part(normal[-1:], 0) * self.size**-0.5, self._part(normal, 1), self._part(normal, 2)
+        # with one query, sums over the keys as they lie are quicker than products that need them turned
+        share = torch.softmax((q * k).view(-1, self.heads, self.size).sum(-1, keepdim=True), 0)
+        seen = (share * v.view(-1, self.heads, self.size)).sum(0)
+        return self._after(x[-1:], seen.view(1, self.dim))
 
-    def _heads(self, x: Tensor, parts: int, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        """`parts` projections of (t, dim), each (heads, t, size)."""
-        return F.linear(x, weight, bias).view(-1, parts, self.heads, self.size).permute(1, 2, 0, 3).unbind()
+    def _part(self, normal: Tensor, number: int) -> Tensor:
+        """Queries, keys or values (t, dim), as 0, 1 or 2; each a product of its own needs no taking apart."""
+        part = slice(number * self.dim, (number + 1) * self.dim)
+        return F.linear(normal, self.qkv.weight[part], self.qkv.bias[part])
 
-    def _after(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """x after attention of the queries to the keys, and after the network."""
-        score = q @ k.transpose(-1, -2) * self.size**-0.5
-        share = torch.softmax(score if mask is None else score + mask, -1)
-        x = x + self.out((share @ v).transpose(0, 1).reshape(-1, self.dim))
+    def _after(self, x: Tensor, seen: Tensor) -> Tensor:
+        """x after what attention has seen, and after the network."""
+        x = x + self.out(seen)
         return x + self._network(x)
 
 
@@ -213,6 +216,13 @@ class ServedUserTower(nn.Module):
         self.temperature = params.temperature
         places = params.length + 1
         self.register_buffer("mask", torch.full((places, places), MASKED).triu(1), persistent=False)
+        user, spoken = towers.user, towers.video.languages
+        tables = [user.country.weight, user.language(spoken.weight), user.gender.weight, user.age.weight]
+        # the tables of the profile below each other, the start among the ages: each person has one of them
+        tables[-1] = tables[-1] + user.start
+        starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
+        self.register_buffer("profile", torch.cat(tables).detach(), persistent=False)
+        self.register_buffer("offsets", torch.from_numpy(starts)[None], persistent=False)
 
     def forward(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
         """Vector (1, dim + trends) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l,) and profile (1, 4).
@@ -222,7 +232,7 @@ class ServedUserTower(nn.Module):
         The first of the videos is none: the start takes its place, so that nothing is ever empty.
         """
         tower: UserTower = self.towers.user
-        start = tower.begin(profile, self.towers.video.languages(profile[:, 1]))
+        start = F.embedding(profile + self.offsets, self.profile).sum(1)  # type: ignore[operator,arg-type]
         x = torch.cat([start, tower.watched(vectors, weights, gaps)[1:]])
         x = x + tower.positions.weight[: x.shape[0]]  # not len(), which would be traced as a constant
         mask: Any = self.mask

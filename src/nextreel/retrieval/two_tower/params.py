@@ -73,7 +73,6 @@ class TwoTowerParams(Params):
 
     # Serving
     cached_users: int = Field(default=4096, ge=1)
-    exclude_history: bool = True  # proposals leave out what the history holds
     index: IndexParams = IndexParams()
 
     @model_validator(mode="after")

@@ -191,10 +191,8 @@ class TwoTower:
         return vector
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
-        """At most n rows, best first, and their scores; what the history holds is left out unless params say else."""
-        exclude = None
-        if self.params.exclude_history and len(user.history):
-            exclude = np.unique(user.history.rows)
+        """At most n rows outside the history, best first, and their scores."""
+        exclude = user.history.rows if len(user.history) else None
         answer = self._answer(request, user)
         if answer.scores is None:
             return self._searched(answer.vector, n, exclude)
