@@ -43,7 +43,6 @@ PARAMS = TwoTowerParams(
     warm_learning_rate=2e-4,
     batch=256,
     negatives=128,
-    learning_rate=5e-3,
     dropout=0.0,
     temperature=0.1,
     min_count=1,
@@ -119,10 +118,20 @@ def model() -> TwoTower:
     return fitting.fit(events, weights, catalogue(), PARAMS, profiles=profiles)
 
 
+@pytest.fixture(scope="module")
+def further() -> TwoTower:
+    """Towers that aim at any of the next six videos, not at the very next: each person comes back after a day."""
+    events, weights = parity_world()
+    return fitting.fit(events, weights, catalogue(), PARAMS.model_copy(update={"horizon": 6}))
+
+
 @pytest.mark.parametrize("parity", [0, 1])
-def test_even_users_are_given_even_videos(model: TwoTower, parity: int) -> None:
-    rows, _ = model.retrieve(REQUEST, person([parity + 8, parity + 10, parity + 12]), 6)
-    assert (rows % 2 == parity).all()
+def test_even_users_are_given_even_videos(further: TwoTower, parity: int) -> None:
+    starts = [(parity + 2 * step) % VIDEOS for step in range(VIDEOS // 2)]
+    asked = [person([(start + 2 * place) % VIDEOS for place in range(3)]) for start in starts]
+    rows = np.concatenate([further.retrieve(REQUEST, one, 6)[0] for one in asked])
+    assert len(rows) == 6 * len(starts)
+    assert (rows % 2 == parity).mean() >= 0.98
 
 
 def test_what_comes_next_in_the_cycle_is_proposed_first(model: TwoTower) -> None:
@@ -245,14 +254,11 @@ def test_the_exported_graphs_answer_as_the_network_that_was_trained(model: TwoTo
     for rows in ([], [3], list(range(1, 25, 2))):
         user = person(rows, user_id=None)
         tokens = model._tokens(REQUEST, user)
-        x = towers.embed(
-            torch.from_numpy(np.array(model.vectors[tokens.rows]))[None],
-            torch.from_numpy(tokens.weights)[None],
-            torch.from_numpy(tokens.gaps)[None],
-            torch.from_numpy(tokens.profile),
-        )
+        watched = torch.from_numpy(np.array(model.vectors[tokens.rows]))[None]
+        weights, gaps = torch.from_numpy(tokens.weights)[None], torch.from_numpy(tokens.gaps)[None]
+        x = towers.embed(watched, weights, gaps, torch.from_numpy(tokens.profile))
         # the path of training: every position of the causal transformer, of which the last is asked for
-        vectors, trends = towers.user(x)
+        vectors, trends = towers.user(x, watched)
         expected = torch.cat([vectors[0, -1], trends[0, -1] * PARAMS.temperature]).numpy()
         assert model.encode(REQUEST, user) == pytest.approx(expected, abs=1e-4)
 
@@ -266,12 +272,12 @@ def test_a_seed_makes_the_same_towers_again_and_another_seed_others() -> None:
     assert one.vectors.tolist() != other.vectors.tolist()
 
 
-def test_a_warm_fit_goes_on_from_the_towers_and_learns_a_larger_catalogue(model: TwoTower) -> None:
+def test_a_warm_fit_goes_on_from_the_towers_and_learns_a_larger_catalogue(further: TwoTower) -> None:
     events, weights = parity_world()
     moved = replace(events, video=np.where(events.video >= 36, events.video + 4, events.video).astype(np.int32))
-    warm = fitting.fit(moved, weights, catalogue(VIDEOS + 4), PARAMS, warm=model)
+    warm = fitting.fit(moved, weights, catalogue(VIDEOS + 4), further.params, warm=further)
     assert len(warm.vectors) == VIDEOS + 4
-    assert np.mean(np.sum(warm.vectors[:36] * model.vectors[:36], axis=1)) > 0.8
+    assert np.mean(np.sum(warm.vectors[:36] * further.vectors[:36], axis=1)) > 0.8
     rows, _ = warm.retrieve(REQUEST, person([8, 10, 12]), 10)
     assert (rows % 2 == 0).all()
 

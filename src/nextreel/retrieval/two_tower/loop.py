@@ -166,10 +166,9 @@ def batch_loss(towers: Towers, batch: Batch, inputs: VideoInputs, params: TwoTow
     """The mean loss of a batch's positions, each by its share."""
     tensor = machine.tensor
     vectors = video_vectors(towers, inputs.take(batch.rows), machine)
-    x = towers.embed(
-        _rows(vectors, tensor(batch.inputs)), tensor(batch.weights), tensor(batch.gaps), tensor(batch.profile)
-    )
-    users, weights = towers.user(x)
+    watched = _rows(vectors, tensor(batch.inputs))
+    x = towers.embed(watched, tensor(batch.weights), tensor(batch.gaps), tensor(batch.profile))
+    users, weights = towers.user(x, watched)
     place = tensor(batch.place)
     users = users.flatten(0, 1)[place] / params.temperature
     positive = (users * _rows(vectors, tensor(batch.targets))).sum(-1)
@@ -206,13 +205,9 @@ def validate(towers: Towers, data: TrainingData, params: TwoTowerParams, machine
         place = np.minimum((end - lengths)[:, None] + np.arange(int(lengths.max())), end[:, None] - 1)
         nexts = np.minimum(place + 1, end[:, None])
         gaps = gap_codes(histories.at[nexts] - histories.at[place]) if params.request_gap else np.zeros_like(place)
-        x = towers.embed(
-            _rows(vectors, tensor(histories.rows[place].astype(np.int64))),
-            tensor(histories.weights[place]),
-            tensor(gaps),
-            tensor(data.profile[users]),
-        )
-        found, weights = towers.user(x)
+        watched = _rows(vectors, tensor(histories.rows[place].astype(np.int64)))
+        x = towers.embed(watched, tensor(histories.weights[place]), tensor(gaps), tensor(data.profile[users]))
+        found, weights = towers.user(x, watched)
         last = torch.arange(len(users)), torch.from_numpy(lengths)  # what lies behind is padding
         scores = (found[last] @ vectors.T).cpu().numpy() / params.temperature
         if params.trends:
