@@ -59,18 +59,18 @@ class MomentParams(Params):
 class Quotas(Params):
     """How many eligible candidates each source may propose; 0 leaves a source out. Long lists get more."""
 
-    two_tower: int = Field(default=80, ge=0)
-    als: int = Field(default=240, ge=0)
+    two_tower: int = Field(default=60, ge=0)
+    als: int = Field(default=120, ge=0)
     ease: int = Field(default=20, ge=0)
-    item_item: int = Field(default=20, ge=0)
-    transitions: int = Field(default=20, ge=0)
+    item_item: int = Field(default=0, ge=0)
+    transitions: int = Field(default=0, ge=0)
     popular_all: int = Field(default=0, ge=0)  # without timestamps it has those of popular_7d and trending at least
     popular_7d: int = Field(default=0, ge=0)
     popular_1d: int = Field(default=0, ge=0)
-    trending: int = Field(default=60, ge=0)
+    trending: int = Field(default=40, ge=0)
     similar: int = Field(default=0, ge=0)  # by the vectors of the towers; where these are left out, by ALS factors
     multi_query: int = Field(default=0, ge=0)  # by the same
-    fresh: int = Field(default=20, ge=0)
+    fresh: int = Field(default=10, ge=0)
     subscribed: int = Field(default=0, ge=0)
 
 
@@ -103,7 +103,7 @@ def preset(name: Preset) -> Config:
     plain = Config()
     if name == "default":
         return plain
-    large = {"dim": 128, "blocks": 2, "length": 200, "negatives": 700, "epochs": 16, "learning_rate": 1.5e-3}
+    large = {"dim": 128, "blocks": 2, "length": 200, "negatives": 700, "epochs": 14, "learning_rate": 1.5e-3}
     return plain.model_copy(update={"two_tower": plain.two_tower.model_copy(update=large)})
 
 
