@@ -106,7 +106,7 @@ class System:
         if row is None:
             raise NextreelError(f"No video {video_id!r} in release {self.release}.")
         found: dict[int, float] = {}
-        for model in (self._models.item_item, self._models.two_tower):
+        for model in (self._models.ease, self._models.item_item, self._models.two_tower):
             if model is None or len(found) >= k:
                 continue
             rows, scores = model.similar(row, 2 * k + 10)

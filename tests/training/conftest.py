@@ -24,7 +24,15 @@ QUICK = {
     "ease": {"l2": 20.0},
     "moments": {"active": 120, "idle": 120, "negatives": 30, "horizon_days": 15.0},
     "ranker": {"iterations": 15, "depth": 3, "threads": 1},
-    "quotas": {"two_tower": 0, "als": 40, "ease": 40, "item_item": 40, "popular_all": 40, "trending": 30},
+    "quotas": {
+        "two_tower": 0,
+        "als": 40,
+        "ease": 40,
+        "item_item": 40,
+        "transitions": 20,
+        "popular_all": 40,
+        "trending": 30,
+    },
 }
 # Towers that learn by heart what they see: a leak would show.
 TOWERS = {

@@ -96,11 +96,13 @@ def test_new_videos_reach_the_people_who_watch_them_by_their_content_alone(cut: 
     assert cut.models.two_tower is not None
     towers = cut.models.two_tower.extended(cut.catalogue)
     new = np.arange(len(cut.recommender.catalogue), len(cut.catalogue), dtype=np.int32)
-    own, others, people = [], [], list(cut.truth)
+    own: list[float] = []
+    others: list[float] = []
+    people = list(cut.truth)
     for number, (user_id, truth) in enumerate(cut.truth.items()):
         for found, asked in ((own, user_id), (others, people[number - 1])):
             scores = towers.score(Request(asked, cut.at), cut.store.user(asked), new)
-            found.append(np.isin(truth, new[np.argsort(-scores)[:K]]).mean())
+            found.append(float(np.isin(truth, new[np.argsort(-scores)[:K]]).mean()))
     chance = K / len(new)
     assert (len(new), len(own)) == (121, 326)
     assert np.mean(own) > 5 * chance
