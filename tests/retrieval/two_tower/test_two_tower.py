@@ -255,8 +255,8 @@ def test_the_exported_graphs_answer_as_the_network_that_was_trained(model: TwoTo
         user = person(rows, user_id=None)
         tokens = model._tokens(REQUEST, user)
         watched = torch.from_numpy(np.array(model.vectors[tokens.rows]))[None]
-        read = (torch.from_numpy(part)[None] for part in (tokens.weights, tokens.gaps))
-        x = towers.embed(watched, *read, torch.from_numpy(tokens.profile))
+        graded, gaps = torch.from_numpy(tokens.weights)[None], torch.from_numpy(tokens.gaps)[None]
+        x = towers.embed(watched, graded, gaps, torch.from_numpy(tokens.profile))
         # the path of training: every position of the causal transformer, of which the last is asked for
         vectors, trends = towers.user(x, watched)
         expected = torch.cat([vectors[0, -1], trends[0, -1] * PARAMS.temperature]).numpy()
