@@ -218,22 +218,14 @@ class Recommender:
                 except Exception as error:
                     log.exception("source %s failed", name, extra={"request_id": request.request_id})
                     trace.failures[name] = repr(error)
-            together = self._together(proposals, trace)
-            union = self._distinct(together)
+            union = self._distinct(self._together(proposals, trace))
         with _timed(trace, "filter"):
             trace.removed.clear()
             eligible = np.zeros(len(self.catalogue), np.bool_)
             eligible[self._eligible(self._bare(request, user, union), trace)] = True
-            # of each source's eligible proposals, as many as its quota
-            sizes = [len(rows) for rows in proposals.values()]
-            fit = eligible[together]
-            before = np.cumsum(fit)
-            starts = np.concatenate([[0], before])[np.cumsum([0, *sizes[:-1]])]
-            fit &= before <= np.repeat(starts + [quotas[name] for name in proposals], sizes)
-            source_of = np.repeat(np.arange(len(sizes)), sizes)
-            counts = np.bincount(source_of[fit], minlength=len(sizes))
-            trace.proposed.update(zip(proposals, counts.tolist(), strict=True))
-        return proposals, self._distinct(together[fit]), union
+            within = {name: rows[eligible[rows]][: quotas[name]] for name, rows in proposals.items()}
+            trace.proposed.update((name, len(rows)) for name, rows in within.items())
+        return proposals, self._distinct(np.concatenate(list(within.values()))), union
 
     def _distinct(self, rows: RowArray) -> RowArray:
         """The rows without repeats, ascending."""

@@ -29,8 +29,11 @@ def _affinity(moment: Moment, last: int) -> FloatArray | float:
     if len(rows) == 0 or categories.shape[1] == 0:
         return math.nan
     taste = np.ones(len(rows), np.float32) @ categories[rows]
+    own = moment.memo.get("categories")
+    if own is None:
+        own = moment.memo["categories"] = categories[moment.rows]
     scale = moment.catalogue.category_length[moment.rows] * np.sqrt(taste @ taste)
-    return np.asarray(categories[moment.rows] @ taste / np.maximum(scale, np.float32(1e-9)), np.float32)
+    return np.asarray(own @ taste / np.maximum(scale, np.float32(1e-9)), np.float32)
 
 
 def category_affinity(moment: Moment) -> FloatArray | float:

@@ -303,9 +303,8 @@ def quality_score(moment: Moment) -> FloatArray:
     """
     good = moment.counters.plays[moment.rows].astype(np.float64)
     n = np.maximum(good + moment.counters.rejections[moment.rows], 1.0)
-    share = good / n
-    spread = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    low = (share + _Z**2 / (2 * n) - spread) / (1 + _Z**2 / n)
+    spread = _Z * np.sqrt(good * (n - good) / n + _Z**2 / 4)  # times n, as the rest
+    low = (good + _Z**2 / 2 - spread) / (n + _Z**2)
     return np.asarray(np.maximum(low, 0.0), np.float32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 import numpy as np
 from pydantic import Field
 
@@ -45,32 +47,32 @@ class Fresh:
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """At most n rows outside the history, best first, and their scores: videos of up to `days` days at the time."""
-        rows = self._new(request.at)
-        if len(rows) == 0:
-            return rows, np.empty(0, np.float32)
-        rows = outside(rows, user, len(rows), len(self._catalogue))
-        scores = self._scores(request.at, rows)
+        new = self._new(request.at)
+        if len(new) == 0:
+            return new, np.empty(0, np.float32)
+        rows = outside(new, user, len(new), len(self._catalogue))
+        scores = self._scores(request.at, rows, new)
         chosen = best(scores, n)
         return rows[chosen], scores[chosen]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows, however old; NaN for an unknown age and for what is not yet published."""
-        return self._scores(request.at, rows)
+        return self._scores(request.at, rows, self._new(request.at))
 
     def _new(self, now: float) -> RowArray:
         """The new rows, ascending."""
         oldest = now - self.params.days * DAY
-        rows = self._dated[np.searchsorted(self._times, oldest) : np.searchsorted(self._times, now, side="right")]
+        first, end = bisect_left(self._times, oldest), bisect_right(self._times, now)
+        rows = self._dated[first:end]
         if len(self._undated):
-            first = self._counters.first_at[self._undated]
-            rows = np.concatenate([rows, self._undated[(first >= oldest) & (first <= now)]])
-        return np.sort(rows)
+            played = self._counters.first_at[self._undated]
+            rows = np.concatenate([rows, self._undated[(played >= oldest) & (played <= now)]])
+        return np.sort(rows) if len(rows) else rows
 
-    def _scores(self, now: float, rows: RowArray) -> FloatArray:
+    def _scores(self, now: float, rows: RowArray, new: RowArray) -> FloatArray:
         age = (now - self._uploaded_at(rows)) / DAY
         age[age < 0] = np.nan
         plays = self._counters.plays
-        new = self._new(now)
         most = max(int(plays[new].max()), 1) if len(new) else 1
         early = 1.0 + np.minimum(plays[rows] / most, 1.0)
         return np.asarray(np.exp2(age / -self.params.half_life_days) * early, np.float32)
