@@ -19,7 +19,7 @@ from pydantic import Field
 from nextreel.history import liked
 from nextreel.params import Params
 from nextreel.retrieval._arrays import Cache, FitError, best, columns, positives, unseen
-from nextreel.types import FloatArray, Request, RowArray, UserState
+from nextreel.types import UNKNOWN, FloatArray, Request, RowArray, UserState
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -29,7 +29,7 @@ WIDE_NEIGHBOURS = 200  # weights kept for each video of a larger one
 BLOCK_CELLS = 16_000_000  # of a dense block of weights while neighbours are chosen: 64 MB
 ABOUT_FILE = "item_item.json"
 DENSE_FILE = "weights.npy"
-OFFSETS_FILE = "offsets.npy"
+LINES_FILE = "lines.npy"
 NEIGHBOURS_FILE = "neighbours.npy"
 
 
@@ -46,11 +46,14 @@ class ItemItemParams(Params):
 
 @dataclass(frozen=True)
 class Sparse:
-    """The weights kept for each video: of video i, `values` towards the rows in `neighbours`, from offsets[i] on."""
+    """The largest weights of each video that has any, in a line of its own: whole lines are read at once.
 
-    offsets: NDArray[np.int64]  # (videos + 1,)
-    neighbours: RowArray  # (kept,)
-    values: FloatArray  # (kept,)
+    A line that has fewer ends with weights of 0, towards any row.
+    """
+
+    lines: NDArray[np.int32]  # (videos,) which line is the video's; UNKNOWN for a video without one
+    neighbours: RowArray  # (lines, kept)
+    values: FloatArray  # (lines, kept)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class ItemItem:
         object.__setattr__(self, "_scores", columns(len(self)))
 
     def __len__(self) -> int:
-        return len(self.weights.offsets) - 1 if isinstance(self.weights, Sparse) else len(self.weights)
+        return len(self.weights.lines) if isinstance(self.weights, Sparse) else len(self.weights)
 
     def scores(self, rows: RowArray, weights: FloatArray) -> FloatArray:
         """The score of every video (videos,) for a history of rows and relevance weights, oldest first.
@@ -90,9 +93,13 @@ class ItemItem:
         if self.params.half_life is not None:
             decay = np.exp2(-np.arange(len(rows) - 1, -1, -1) / self.params.half_life).astype(np.float32)
         if isinstance(self.weights, Sparse):
-            places, counts = _places(self.weights.offsets, rows)
-            parts = self.weights.values[places] * np.repeat(decay, counts)
-            return np.bincount(self.weights.neighbours[places], parts, len(self)).astype(np.float32)
+            lines = self.weights.lines[rows]
+            if lines.min() < 0:
+                lines, decay = lines[lines >= 0], decay[lines >= 0]
+            parts = self.weights.values.take(lines, 0) * decay[:, None]
+            return np.bincount(self.weights.neighbours.take(lines, 0).ravel(), parts.ravel(), len(self)).astype(
+                np.float32
+            )
         return np.asarray(decay @ self.weights[rows], np.float32)
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
@@ -119,15 +126,17 @@ class ItemItem:
         if not isinstance(self.weights, Sparse):
             return np.asarray(self.weights[row], np.float32)
         column = np.zeros(len(self), np.float32)
-        kept = slice(self.weights.offsets[row], self.weights.offsets[row + 1])
-        column[self.weights.neighbours[kept]] = self.weights.values[kept]
+        line = self.weights.lines[row]
+        if line >= 0:
+            some = self.weights.values[line] != 0
+            column[self.weights.neighbours[line][some]] = self.weights.values[line][some]
         return column
 
     def save(self, folder: Path) -> None:
         """Writes weights and parameters into the folder, which it makes when needed."""
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(self.weights, Sparse):
-            np.save(folder / OFFSETS_FILE, self.weights.offsets)
+            np.save(folder / LINES_FILE, self.weights.lines)
             np.save(folder / NEIGHBOURS_FILE, self.weights.neighbours)
             np.save(folder / DENSE_FILE, self.weights.values)
         else:
@@ -148,7 +157,7 @@ def load(folder: Path) -> ItemItem:
         values = _mapped(folder / DENSE_FILE)
         weights: FloatArray | Sparse = values
         if about["layout"] == "sparse":
-            weights = Sparse(_mapped(folder / OFFSETS_FILE), _mapped(folder / NEIGHBOURS_FILE), values)
+            weights = Sparse(_mapped(folder / LINES_FILE), _mapped(folder / NEIGHBOURS_FILE), values)
         model = ItemItem(about["name"], weights, ItemItemParams(**about["params"]))
         expected = int(about["videos"])
     except (OSError, KeyError, ValueError) as error:
@@ -263,25 +272,13 @@ def _assemble(
             dense[np.ix_(chosen[start:stop], chosen)] = block(start, stop)
         return dense
     kept = min(params.neighbours or WIDE_NEIGHBOURS, len(chosen))
-    counts = np.zeros(n_videos, np.int64)
     neighbours, values = [], []
     for start in starts:
         part = block(start, min(start + step, len(chosen)))
         # by size, not by sign: EASE's negative weights say as much as its positive ones
         places = np.sort(np.argpartition(-np.abs(part), kept - 1, axis=1)[:, :kept], axis=1)
-        largest = np.take_along_axis(part, places, axis=1)
-        some = largest != 0
-        counts[chosen[start : start + len(part)]] = some.sum(axis=1)
-        neighbours.append(chosen[places[some]])
-        values.append(largest[some])
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Sparse(offsets, np.concatenate(neighbours), np.concatenate(values).astype(np.float32))
-
-
-def _places(offsets: NDArray[np.int64], rows: RowArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of all entries of the given rows in the compressed arrays, row after row, and how many each row has."""
-    starts = offsets[rows]
-    counts = offsets[rows.astype(np.int64) + 1] - starts
-    ends = np.cumsum(counts)
-    within = np.arange(int(ends[-1])) - np.repeat(ends - counts, counts)
-    return np.repeat(starts, counts) + within, counts
+        neighbours.append(chosen[places])
+        values.append(np.take_along_axis(part, places, axis=1))
+    lines = np.full(n_videos, UNKNOWN, np.int32)
+    lines[chosen] = np.arange(len(chosen))
+    return Sparse(lines, np.concatenate(neighbours), np.concatenate(values).astype(np.float32))

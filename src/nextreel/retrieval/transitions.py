@@ -11,7 +11,7 @@ from pydantic import Field
 from nextreel.params import Params
 from nextreel.retrieval._arrays import FitError
 from nextreel.retrieval.item_item import ItemItem, ItemItemParams, Sparse
-from nextreel.types import BoolArray, FloatArray, RowArray
+from nextreel.types import UNKNOWN, BoolArray, FloatArray, RowArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -70,12 +70,18 @@ def fit_transitions(
 
 
 def _largest(follows: csr_matrix, scale: FloatArray, kept: int) -> Sparse:
-    """The `kept` largest weights of each row, scaled, in order of the neighbour."""
+    """The `kept` largest weights of each row that has any, scaled, largest first."""
     n = follows.shape[0]
-    row = np.repeat(np.arange(n), np.diff(follows.indptr))
+    counts = np.diff(follows.indptr)
+    row = np.repeat(np.arange(n), counts)
     order = np.lexsort((follows.indices, -follows.data, row))  # ties by the neighbour
-    place = np.arange(len(order)) - np.repeat(follows.indptr[:-1], np.diff(follows.indptr))
-    chosen = np.sort(order[place < kept])  # places in the arrays: by row again
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row[chosen], minlength=n))]).astype(np.int64)
-    values = (follows.data[chosen] * scale[row[chosen]]).astype(np.float32)
-    return Sparse(offsets, follows.indices[chosen].astype(np.int32), values)
+    place = np.arange(len(order)) - np.repeat(follows.indptr[:-1], counts)
+    order, place = order[place < kept], place[place < kept]
+    some = np.flatnonzero(counts)
+    lines = np.full(n, UNKNOWN, np.int32)
+    lines[some] = np.arange(len(some))
+    shape = (len(some), min(kept, int(counts.max(initial=1))))
+    neighbours, values = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    neighbours[lines[row[order]], place] = follows.indices[order]
+    values[lines[row[order]], place] = follows.data[order] * scale[row[order]]
+    return Sparse(lines, neighbours, values)
