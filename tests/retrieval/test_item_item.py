@@ -93,8 +93,19 @@ def test_only_the_largest_weights_are_kept() -> None:
     assert isinstance(model.weights, Sparse)
     assert not isinstance(whole, Sparse)
     assert model.weights.values.shape == (VIDEOS, 4)
-    kept = np.sort(np.abs(model.weights.values[:4]))
-    np.testing.assert_allclose(kept, np.sort(np.abs(whole[0]))[-4:], rtol=1e-5)
+    kept = np.sort(np.abs(model.weights.values))
+    np.testing.assert_allclose(kept, np.sort(np.abs(whole))[:, -4:], rtol=1e-5)
+
+
+def test_lines_with_fewer_weights_add_nothing() -> None:
+    lines = np.array([0, -1, 1], np.int32)  # the second video has none
+    weights = Sparse(lines, np.array([[1, 2], [0, 0]], np.int32), np.array([[0.5, 0.25], [2.0, 0.0]], np.float32))
+    model = ItemItem("item_item", weights, ItemItemParams())
+    np.testing.assert_array_equal(model.scores(np.array([0, 1, 2]), np.ones(3, np.float32)), [2.0, 0.5, 0.25])
+    np.testing.assert_array_equal(model.scores(np.array([1]), np.ones(1, np.float32)), [0.0, 0.0, 0.0])
+    assert model.similar(0, 3)[0].tolist() == [1, 2]
+    assert model.similar(1, 3)[0].tolist() == []
+    assert model.similar(2, 3)[0].tolist() == [0]
 
 
 def test_each_video_counts_once_and_older_ones_less() -> None:
