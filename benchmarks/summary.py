@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ def lines() -> list[tuple[str, str, str]]:
     start = cold["seconds_to_first_answer"]
     judged = " / ".join(f"{found[name]:.4f}" for name in ("ndcg@10", "recall@10", "hit_rate@10", "recall@100"))
     broken = sum(withheld["lists_that_break_a_promise"].values())
+    last, fresh = load("withheld_last"), load("cold_videos")
+    of_last = " / ".join(f"{last['metrics'][name]:.4f}" for name in ("hit_rate@10", "ndcg@10"))
     return [
         (
             "`nextreel train` on MovieLens-1M: wall clock, peak memory",
@@ -36,6 +39,18 @@ def lines() -> list[tuple[str, str, str]]:
             f"({found['people']:,.0f} people): NDCG@10 / Recall@10 / HR@10 / Recall@100",
             judged,
             "withheld.json",
+        ),
+        (
+            f"The towers alone without each person's last rating, judged by the same script on it "
+            f"({last['metrics']['people']:,.0f} people): HR@10 / NDCG@10",
+            of_last,
+            "withheld_last.json",
+        ),
+        (
+            f"New videos of a synthetic world by their content alone: Recall@100, times what a random list finds "
+            f"(mean and least of {len(fresh['runs'])} worlds)",
+            f"{fresh['times_random']['mean']:.1f}, {fresh['times_random']['least']:.1f}",
+            "cold_videos.json",
         ),
         (
             f"Of {withheld['lists']:,} lists of 100: with a repeat, a watched video or another length",
@@ -75,7 +90,28 @@ def protocols() -> str:
         cells = [f"{values[key]:.4f}" if key in values else "-" for key in keys]
         lines.append(f"| {model} | {' | '.join(cells)} |")
     asked = [f"{name}: {one['requests']:,} requests of {one['users']:,} people" for name, one in found.items()]
-    return "\n".join([*lines, "", "; ".join(asked) + "."]) + "\n"
+    return "\n".join([*lines, "", "; ".join(asked) + ".", *_spread(found, columns)]) + "\n"
+
+
+def _spread(found: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """What several seeds of the models gave, where they were run."""
+    lines = []
+    for protocol, result in found.items():
+        for model, seeds in (result.get("seeds") or {}).items():
+            if result["rows"][[row["model"] for row in result["rows"]].index(model)]["kind"] == "stage":
+                continue
+            for metric in columns[protocol]:
+                values = [one[metric] for one in seeds.values()]
+                mean = sum(values) / len(values)
+                lines.append(
+                    f"| {model} | {protocol} | {tables.title(metric)} | {', '.join(seeds)} | {mean:.4f} | "
+                    f"{min(values):.4f} to {max(values):.4f} |"
+                )
+    return (
+        ["", "| model | protocol | metric | seeds | mean | from, to |", "|---|---|---|---|---:|---:|", *lines]
+        if lines
+        else []
+    )
 
 
 def main() -> None:
