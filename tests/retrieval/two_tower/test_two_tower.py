@@ -272,6 +272,16 @@ def test_a_seed_makes_the_same_towers_again_and_another_seed_others() -> None:
     assert one.vectors.tolist() != other.vectors.tolist()
 
 
+def test_products_in_bfloat16_learn_as_whole_ones_do() -> None:
+    events, weights = parity_world()
+    whole, half = (
+        fitting.fit(events, weights, catalogue(), PARAMS.model_copy(update={"half": kind})) for kind in ("off", "on")
+    )
+    assert half.metrics["loss"] == pytest.approx(whole.metrics["loss"], rel=0.25)
+    assert half.metrics["ndcg@10"] > 0.9
+    assert half.vectors.tolist() != whole.vectors.tolist()
+
+
 def test_a_warm_fit_goes_on_from_the_towers_and_learns_a_larger_catalogue(further: TwoTower) -> None:
     events, weights = parity_world()
     moved = replace(events, video=np.where(events.video >= 36, events.video + 4, events.video).astype(np.int32))

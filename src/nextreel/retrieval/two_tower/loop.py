@@ -177,7 +177,7 @@ def batch_loss(towers: Towers, batch: Batch, inputs: VideoInputs, params: TwoTow
     if batch.explicit.shape[1]:
         own = tensor(batch.explicit_bias) + (_rows(vectors, tensor(batch.explicit)) @ users[..., None])[..., 0]
     if params.trends:
-        weights = weights.flatten(0, 1)[place]
+        weights = weights.flatten(0, 1)[place].float()  # small products, whole precision
         snapshot = np.repeat(np.arange(len(batch.trends)), np.diff(batch.cuts))
         positive = positive + (weights * tensor(batch.trends[snapshot, batch.targets])).sum(-1)
         trend: Tensor = Trend.apply(  # type: ignore[no-untyped-call]
