@@ -49,6 +49,9 @@ class MomentParams(Params):
     idle: int = Field(default=8000, ge=0)  # moments at any time, for people who come back within the horizon
     idle_days: float = Field(default=1.0, ge=0)  # without an event for so long, a person is idle
     horizon_days: float = Field(default=120.0, gt=0)  # what a person plays within that time is a positive
+    # Candidates are those of a list so long: the ranker should have met what it judges, and long lists are offered
+    # what short ones never see.
+    k: int = Field(default=40, ge=1)
     negatives: int = Field(default=40, ge=1)  # candidates kept for each moment beside the positives
     next_events: int = Field(default=5, ge=0)  # so many next plays of an active person count more than the rest
     next_weight: float = Field(default=2.0, ge=1)  # this much more

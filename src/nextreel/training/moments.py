@@ -115,7 +115,7 @@ def examples(
     names: tuple[str, ...] = ()
     users: list[int] = []
     for number, request, user, position, active in _replayed(
-        events, store, first, plan(events, first, graded, params), progress
+        events, store, first, plan(events, first, graded, params), params.k, progress
     ):
         moment = recommender.gather(request)
         played, grades = future.of(user, position, request.at + params.horizon_days * DAY)
@@ -146,7 +146,7 @@ def examples(
 
 
 def _replayed(
-    events: Events, store: MemoryStore, first: int, moments: Plan, progress: Progress
+    events: Events, store: MemoryStore, first: int, moments: Plan, k: int, progress: Progress
 ) -> Iterator[tuple[int, Request, int, int, bool]]:
     """Each moment's number, request, user code, position and kind, the store standing just before it."""
     applied = first
@@ -162,7 +162,7 @@ def _replayed(
             yield (
                 number,
                 Request(
-                    _id(events, int(user)), float(at), k=1, seed=number, device=devices[number], country=places[number]
+                    _id(events, int(user)), float(at), k=k, seed=number, device=devices[number], country=places[number]
                 ),
                 int(user),
                 int(position),
