@@ -474,6 +474,16 @@ def test_a_rank_is_how_many_candidates_the_source_scores_higher(build: Build) ->
     assert pairs.rows.tolist() == [9, 5, 0]
 
 
+def test_a_source_that_scores_all_alike_is_nobodys_reason(build: Build) -> None:
+    class Alike(Fixed):
+        def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
+            return np.where(rows == 6, 1.0, 0.0).astype(np.float32)
+
+    recommender = build([Source(Alike("fresh", [6]), 1), Source(Fixed("als", [5, 6, 7, 8]), 4)])
+    slate = recommender.recommend(Request(1, NOW, 3))
+    assert dict(zip(slate.rows.tolist(), slate.sources, strict=True)) == {6: "fresh", 5: "als", 7: "als"}
+
+
 def test_watched_rows_can_be_judged_when_asked_for(build: Build, person: Callable[..., UserState]) -> None:
     recommender = alone(build, list(range(VIDEOS)), state=person([2]))
     assert recommender.gather(Request(1, NOW, 1), rows=np.array([2])).rows.tolist() == [2]

@@ -311,7 +311,10 @@ class Recommender:
             positions, propensities = self._order(moment, value, trace)
         rows = moment.rows[positions]
         ranks = moment.ranks[positions]
-        unranked = np.isnan(ranks)
+        # what a source scores lowest, like others, it did not choose: an old video is not there for being new
+        lowest = np.fmin.reduce(moment.scores, axis=0, initial=np.inf)
+        alike = np.count_nonzero(moment.scores == lowest, axis=0) > 1
+        unranked = np.isnan(ranks) | ((moment.scores[positions] == lowest) & alike)
         best = np.where(unranked.all(axis=1), -1, np.where(unranked, np.inf, ranks).argmin(axis=1))
         sources = [(*moment.sources, "eligible")[column] for column in best.tolist()]
         return Slate(
