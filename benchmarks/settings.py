@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from nextreel import data
-from nextreel.assembly import Config, Models, build, only
+from nextreel.assembly import MODELS, Config, Models, build, only
 from nextreel.data import Dataset
 from nextreel.evaluation.asking import ask
 from nextreel.evaluation.lineage import commit, hardware, versions
@@ -42,32 +42,11 @@ KNOWN, JUDGED = 0.8, 0.9  # of the ratings: what is learned from, and up to wher
 SHORT = ("ndcg@10", "recall@10", "hit_rate@10", "coverage@10")  # of the lists of 10
 METRICS = (*SHORT, "recall@100", "ndcg@100")
 KEPT = 4  # replays whose rows stay in memory
-RETRIEVERS = (
-    "two_tower",
-    "als",
-    "ease",
-    "item_item",
-    "transitions",
-)  # parts of the configuration that change what is retrieved
 
-LEAN = {"two_tower": 60, "als": 120, "ease": 20, "item_item": 0, "transitions": 0, "trending": 40, "fresh": 0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "half_quotas": {
-        "quotas": {
-            "two_tower": 40,
-            "als": 120,
-            "ease": 10,
-            "item_item": 10,
-            "transitions": 10,
-            "trending": 30,
-            "fresh": 10,
-        }
-    },
-    "lean": {"quotas": LEAN},
-    "lean_ease_50": {"quotas": LEAN, "ease": {"max_history": 50}},
-    "no_item_item": {"quotas": {"item_item": 0}},
-    "no_transitions": {"quotas": {"transitions": 0}},
+    "with_item_item": {"quotas": {"item_item": 20}},
+    "with_transitions": {"quotas": {"transitions": 20}},
     "no_ease": {"quotas": {"ease": 0}},
     "no_als": {"quotas": {"als": 0}},
     "no_fresh": {"quotas": {"fresh": 0}},
@@ -84,6 +63,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "slow_400": {"ranker": {"iterations": 400, "learning_rate": 0.04}},
     "same_order": {"order": {"diversity": 0.0}},
     "ease_200": {"ease": {"neighbours": 200}},
+    "ease_newest_50": {"ease": {"max_history": 50}},
+    "moments_of_1": {"moments": {"k": 1}},
+    "moments_of_100": {"moments": {"k": 100}},
     "length_32": {"two_tower": {"length": 32}},
     "two_blocks": {"two_tower": {"blocks": 2}},
     "next_video_alone": {"two_tower": {"horizon": 1, "return_weight": 1.0}},
@@ -105,7 +87,7 @@ class Bench:
         """The models of the older events alone and of all known ones; variants share what they do not change."""
         older: dict[str, Any] = {}
         final: dict[str, Any] = {}
-        for name in RETRIEVERS:
+        for name in MODELS:
             params = getattr(config, name).model_dump(mode="json")
             key = json.dumps([name, params, config.moments.share], sort_keys=True)
             if key not in self.fitted:
@@ -125,7 +107,7 @@ class Bench:
 
     def rows(self, config: Config, older: Models) -> Rows:
         """What the ranker learns from; kept while only the ranker changes."""
-        parts = {name: getattr(config, name).model_dump(mode="json") for name in (*RETRIEVERS, "moments", "quotas")}
+        parts = {name: getattr(config, name).model_dump(mode="json") for name in (*MODELS, "moments", "quotas")}
         key = json.dumps(parts, sort_keys=True)
         if key not in self.replayed:
             events, catalogue = self.known.history, self.dataset.catalogue

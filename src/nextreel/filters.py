@@ -11,9 +11,7 @@ ADULT = 18  # assumed age of a person whose age is unknown and whose request set
 
 def not_watched(moment: Moment) -> BoolArray:
     """Removes what the person has watched, clicked, rated or hidden, however long ago."""
-    seen = np.zeros(len(moment.catalogue), np.bool_)
-    seen[moment.user.history.rows] = True
-    return ~seen[moment.rows]
+    return np.asarray(~moment.user.history.seen(len(moment.catalogue))[moment.rows], np.bool_)
 
 
 def not_blocked(moment: Moment) -> BoolArray:

@@ -84,6 +84,13 @@ class History:
         """Graded relevance of each event: above 0 liked, below 0 disliked, 0 a touch that says nothing."""
         return self._weight[: self._n]
 
+    def seen(self, videos: int) -> NDArray[np.bool_]:
+        """(videos,) True where an event is about the row; events about later rows are left out."""
+        mask = np.zeros(videos, np.bool_)
+        rows = self.rows
+        mask[rows[rows < videos]] = True
+        return mask
+
     @property
     def liked(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """`liked` of this history; kept until more is appended."""

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SPARE = 1.1  # proposals for each one of a quota: a few are withdrawn, or not for this person's age
+
 
 class Store(Protocol):
     """What the pipeline reads: one state and the counters."""
@@ -66,7 +68,6 @@ class Source:
     quota: int
 
 
-_SPARE = 1.1  # proposals for each one of a quota: a few are withdrawn, or not for this person's age
 Value = Callable[[FloatArray], FloatArray]  # (n, objectives) -> (n,): the declared formula that joins objectives
 
 

@@ -84,10 +84,7 @@ def unseen(scores: FloatArray, user: UserState, n: int) -> tuple[RowArray, Float
 
 def outside(rows: RowArray, user: UserState, n: int, videos: int) -> RowArray:
     """The first n of the rows, which are below `videos`, that are not in the user's history."""
-    seen = np.zeros(videos, np.bool_)
-    watched = user.history.rows
-    seen[watched[watched < videos]] = True
-    return rows[~seen[rows]][:n]
+    return rows[~user.history.seen(videos)[rows]][:n]
 
 
 class Cache(Generic[Value]):

@@ -123,9 +123,7 @@ class Als:
             if len(rows) == 0:
                 return np.full(len(self.item_factors), np.nan, np.float32)
             if self.params.half_life_days is not None:
-                if len(rows) < len(history):  # some twice, or not liked
-                    return self.scores(history.rows, history.weights, history.at)
-                weights = self.params.decayed(weights, history.at)
+                return self.scores(history.rows, history.weights, history.at)
             return np.asarray(self.item_factors @ self._folded_in(rows, weights), np.float32)
 
         return self._columns.get(history, column)

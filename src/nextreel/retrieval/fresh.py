@@ -67,17 +67,12 @@ class Fresh:
         if len(self._undated):
             played = self._counters.first_at[self._undated]
             rows = np.concatenate([rows, self._undated[(played >= oldest) & (played <= now)]])
-        return np.sort(rows) if len(rows) else rows
+        return np.sort(rows)
 
     def _scores(self, now: float, rows: RowArray, new: RowArray) -> FloatArray:
-        age = (now - self._uploaded_at(rows)) / DAY
+        age = (now - uploaded_at(self._catalogue, self._counters, rows)) / DAY
         age[age < 0] = np.nan
         plays = self._counters.plays
         most = max(int(plays[new].max()), 1) if len(new) else 1
         early = 1.0 + np.minimum(plays[rows] / most, 1.0)
         return np.asarray(np.exp2(age / -self.params.half_life_days) * early, np.float32)
-
-    def _uploaded_at(self, rows: RowArray) -> TimeArray:
-        if len(self._undated):
-            return uploaded_at(self._catalogue, self._counters, rows)
-        return self._catalogue.published_at[rows]

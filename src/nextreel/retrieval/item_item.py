@@ -55,6 +55,13 @@ class Sparse:
     neighbours: RowArray  # (lines, kept)
     values: FloatArray  # (lines, kept)
 
+    @classmethod
+    def of(cls, videos: NDArray[np.integer[Any]], neighbours: RowArray, values: FloatArray, n_videos: int) -> Sparse:
+        """The lines (lines, kept) of the given videos (lines,) among so many."""
+        lines = np.full(n_videos, UNKNOWN, np.int32)
+        lines[videos] = np.arange(len(videos))
+        return cls(lines, neighbours, values)
+
 
 @dataclass(frozen=True)
 class ItemItem:
@@ -94,8 +101,7 @@ class ItemItem:
             decay = np.exp2(-np.arange(len(rows) - 1, -1, -1) / self.params.half_life).astype(np.float32)
         if isinstance(self.weights, Sparse):
             lines = self.weights.lines[rows]
-            if lines.min() < 0:
-                lines, decay = lines[lines >= 0], decay[lines >= 0]
+            lines, decay = lines[lines >= 0], decay[lines >= 0]
             parts = self.weights.values.take(lines, 0) * decay[:, None]
             return np.bincount(self.weights.neighbours.take(lines, 0).ravel(), parts.ravel(), len(self)).astype(
                 np.float32
@@ -279,6 +285,4 @@ def _assemble(
         places = np.sort(np.argpartition(-np.abs(part), kept - 1, axis=1)[:, :kept], axis=1)
         neighbours.append(chosen[places])
         values.append(np.take_along_axis(part, places, axis=1))
-    lines = np.full(n_videos, UNKNOWN, np.int32)
-    lines[chosen] = np.arange(len(chosen))
-    return Sparse(lines, np.concatenate(neighbours), np.concatenate(values).astype(np.float32))
+    return Sparse.of(chosen, np.concatenate(neighbours), np.concatenate(values).astype(np.float32), n_videos)

@@ -11,7 +11,7 @@ from pydantic import Field
 from nextreel.params import Params
 from nextreel.retrieval._arrays import FitError
 from nextreel.retrieval.item_item import ItemItem, ItemItemParams, Sparse
-from nextreel.types import UNKNOWN, BoolArray, FloatArray, RowArray
+from nextreel.types import BoolArray, FloatArray, RowArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -77,11 +77,9 @@ def _largest(follows: csr_matrix, scale: FloatArray, kept: int) -> Sparse:
     order = np.lexsort((follows.indices, -follows.data, row))  # ties by the neighbour
     place = np.arange(len(order)) - np.repeat(follows.indptr[:-1], counts)
     order, place = order[place < kept], place[place < kept]
-    some = np.flatnonzero(counts)
-    lines = np.full(n, UNKNOWN, np.int32)
-    lines[some] = np.arange(len(some))
+    some, line = np.unique(row[order], return_inverse=True)
     shape = (len(some), min(kept, int(counts.max(initial=1))))
     neighbours, values = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-    neighbours[lines[row[order]], place] = follows.indices[order]
-    values[lines[row[order]], place] = follows.data[order] * scale[row[order]]
-    return Sparse(lines, neighbours, values)
+    neighbours[line, place] = follows.indices[order]
+    values[line, place] = follows.data[order] * scale[row[order]]
+    return Sparse.of(some, neighbours, values, n)

@@ -127,6 +127,8 @@ def further() -> TwoTower:
 
 @pytest.mark.parametrize("parity", [0, 1])
 def test_even_users_are_given_even_videos(further: TwoTower, parity: int) -> None:
+    rows, _ = further.retrieve(REQUEST, person([parity + 8, parity + 10, parity + 12]), 6)
+    assert (rows % 2 == parity).all()
     starts = [(parity + 2 * step) % VIDEOS for step in range(VIDEOS // 2)]
     asked = [person([(start + 2 * place) % VIDEOS for place in range(3)]) for start in starts]
     rows = np.concatenate([further.retrieve(REQUEST, one, 6)[0] for one in asked])
