@@ -80,12 +80,37 @@ def test_many_videos_get_fewer_snapshots() -> None:
 def test_the_columns_of_now_are_made_again_only_when_the_counters_moved() -> None:
     events, weights = events_at([DAY, 2 * DAY, 3 * DAY])
     counters = Counters(VIDEOS)
-    now = Columns(counters, WINDOWS)
+    known = Columns(counters, WINDOWS, Snapshots.none(VIDEOS, len(WINDOWS)))
     counters.add(events.take(slice(2)), weights[:2])
-    first = now()
-    assert now() is first
+    first = known(4 * DAY)
+    assert known(4 * DAY) is first
     counters.add(events.take(slice(2, 3)), weights[2:])
-    second = now()
+    second = known(4 * DAY)
     assert second is not first
     assert second == pytest.approx(columns([counters.share(name) for name in WINDOWS]))
-    assert now() is second
+    assert known(4 * DAY) is second
+
+
+def test_a_request_of_a_time_gone_by_is_answered_from_the_popularity_of_then() -> None:
+    events, weights = events_at([float(i) * DAY for i in range(1, 40)])
+    past = snapshots(Counters(VIDEOS), events, weights, WINDOWS, VIDEOS)
+    counters = Counters(VIDEOS)
+    known = Columns(counters, WINDOWS, past)
+    first = slice(12)
+    counters.add(events.take(first), weights[first])
+    then = known(12.5 * DAY)  # nothing newer is counted yet: these are the counters themselves
+    rest = slice(12, None)
+    counters.add(events.take(rest), weights[rest])
+    assert known(12.5 * DAY) == pytest.approx(then, rel=2e-3)  # kept in half precision
+    assert known(50 * DAY) != pytest.approx(then, rel=0.1)
+    assert known(38.9 * DAY) == pytest.approx(past.of(38.9 * DAY))
+
+
+def test_a_request_a_moment_before_the_newest_live_event_is_answered_from_the_counters_of_now() -> None:
+    events, weights = events_at([DAY, 2 * DAY, 3 * DAY])
+    learnt = slice(2)
+    past = snapshots(Counters(VIDEOS), events.take(learnt), weights[learnt], WINDOWS, VIDEOS)
+    counters = Counters(VIDEOS)
+    counters.add(events, weights)
+    expected = columns([counters.share(name) for name in WINDOWS])
+    assert Columns(counters, WINDOWS, past)(3 * DAY - 0.1) == pytest.approx(expected)

@@ -101,10 +101,10 @@ def parity_world() -> tuple[Events, FloatArray]:
     return events.take(order), np.ones(n, np.float32)
 
 
-def person(rows: list[int], weights: list[float] | None = None, user_id: int | None = 7) -> UserState:
+def person(rows: list[int], weights: list[float] | None = None, user_id: int | None = 7, now: float = NOW) -> UserState:
     history = History()
     for i, row in enumerate(rows):
-        history.append(row, NOW - DAY * (len(rows) - i), int(Kind.WATCH), 1.0 if weights is None else weights[i])
+        history.append(row, now - DAY * (len(rows) - i), int(Kind.WATCH), 1.0 if weights is None else weights[i])
     return UserState(user_id, history=history, version=len(rows), known=bool(rows))
 
 
@@ -389,6 +389,23 @@ def test_towers_without_counters_know_what_was_popular_when_they_were_fitted(mod
     model.save(tmp_path)
     for one in (model, retriever.load(tmp_path)):
         assert one.score(REQUEST, user, every) == pytest.approx(expected, abs=2e-3)  # kept in half precision
+
+
+def test_an_answer_about_a_time_gone_by_knows_nothing_of_what_became_popular_later(
+    model: TwoTower, tmp_path: Path
+) -> None:
+    events, weights = parity_world()
+    before = events.at < np.median(events.at)
+    then = float(events.at[before].max()) + 1.0
+    counters, user, every = Counters(VIDEOS), person([0, 2, 4], now=then), np.arange(VIDEOS, dtype=np.int32)
+    counters.add(events.take(before), weights[before])
+    expected = model.over(counters).score(Request(7, then), user, every)
+    counters.add(events.take(~before), weights[~before])
+    model.save(tmp_path)
+    for one in (model, retriever.load(tmp_path)):
+        assert one.over(counters).score(Request(7, then), user, every) == pytest.approx(expected, abs=2e-3)
+    later = model.over(counters).score(Request(7, float(events.at.max()) + 1.0), user, every)
+    assert later != pytest.approx(expected, abs=2e-3)
 
 
 FEW = PARAMS.model_copy(update={"epochs": 4, "validate_every": 1, "dropout": 0.1})

@@ -174,6 +174,6 @@ def _served(towers: Towers, data: TrainingData, params: TwoTowerParams, metrics:
         user_graph=export.user_graph(towers, params),
         video_graph=export.video_graph(towers, data.videos.features),
         metrics=metrics,
-        trends=data.trends.values[-1].astype(np.float32) if params.trends else None,
+        past=data.trends if params.trends else None,
         stored_weights={name: value.numpy().copy() for name, value in towers.state_dict().items()},
     )

@@ -21,7 +21,7 @@ from nextreel.retrieval.index import Index
 from nextreel.retrieval.two_tower import inputs
 from nextreel.retrieval.two_tower.inputs import IntArray, ProfileEncoder, VideoEncoder
 from nextreel.retrieval.two_tower.params import TwoTowerParams
-from nextreel.retrieval.two_tower.trends import Columns, Shares
+from nextreel.retrieval.two_tower.trends import Columns, Shares, Snapshots
 from nextreel.types import Catalogue, FloatArray, NextreelError, Request, RowArray, UserState
 
 ABOUT_FILE = "two_tower.json"
@@ -31,7 +31,7 @@ WEIGHTS_FILE = "weights.npz"
 INDEX_FOLDER = "index"
 VIDEO_CHUNK = 8192  # videos encoded at once
 NEARER = 3  # times as many neighbours are judged with the trends as are wanted
-TRENDS_FILE = "trends.npy"
+TRENDS_FILE, TREND_TIMES_FILE = "trends.npy", "trend_times.npy"
 
 
 class TwoTowerError(NextreelError):
@@ -81,8 +81,8 @@ class TwoTower:
     video_graph: bytes
     metrics: Mapping[str, float] = field(default_factory=dict)
     stored_weights: Mapping[str, FloatArray] | None = field(default=None, repr=False)
-    trends: FloatArray | None = None  # (videos, windows) how popular each was when the towers were fitted
-    now: Columns | None = field(default=None, repr=False, compare=False)  # the same of now, once there is a store
+    past: Snapshots | None = None  # how popular each video was while the events happened that the towers learnt from
+    trends: Columns | None = field(default=None, repr=False, compare=False)  # how it is now, once there is a store
     folder: Path | None = None  # where the weights lie, when they are not in memory
     name: str = "two_tower"
     _cache: OrderedDict[Hashable, FloatArray] = field(default_factory=OrderedDict, repr=False, compare=False)
@@ -118,14 +118,15 @@ class TwoTower:
 
     def over(self, counters: Shares) -> TwoTower:
         """The same towers, which read how popular videos are from these counters."""
-        now = Columns(counters, self.params.trends) if self.params.trends else None
-        return replace(self, now=now, _cache=OrderedDict(), _lock=Lock(), _last=local())
+        past = self.past
+        trends = None if past is None else Columns(counters, self.params.trends, past)
+        return replace(self, trends=trends, _cache=OrderedDict(), _lock=Lock(), _last=local())
 
-    def _trend(self, weights: FloatArray, rows: RowArray | None = None) -> FloatArray | np.float32:
-        """What popularity adds to the cosine of each of the rows, or of all: weights (windows,)."""
+    def _trend(self, weights: FloatArray, at: float, rows: RowArray | None = None) -> FloatArray | np.float32:
+        """What popularity at that time adds to the cosine of each of the rows, or of all: weights (windows,)."""
         if len(weights) == 0:
             return np.float32(0)
-        known = self.trends if self.now is None else self.now()
+        known = self.trends(at) if self.trends is not None else None if self.past is None else self.past.of(at)
         if known is None or len(known) < len(self.index):
             raise TwoTowerError(f"Expected how popular each of {len(self.index)} videos is. Hint: `over` a store.")
         return known[: len(self.index)] @ weights if rows is None else known[rows] @ weights
@@ -148,7 +149,7 @@ class TwoTower:
         dim = self.params.dim
         scores = None
         if self.index.kind == "flat":
-            scores = self.index.scores(vector[:dim]) + self._trend(vector[dim:])
+            scores = self.index.scores(vector[:dim]) + self._trend(vector[dim:], request.at)
         self._last.answer = answer = _Answer(request, user, len(user.history), vector, scores)
         return answer
 
@@ -195,16 +196,16 @@ class TwoTower:
         exclude = user.history.rows if len(user.history) else None
         answer = self._answer(request, user)
         if answer.scores is None:
-            return self._searched(answer.vector, n, exclude)
+            return self._searched(answer.vector, request.at, n, exclude)
         return self.index.best(answer.scores, n, exclude)
 
-    def _searched(self, vector: FloatArray, n: int, exclude: RowArray | None) -> tuple[RowArray, FloatArray]:
-        """The best of the nearest vectors and of what is popular now, where the index does not know all scores."""
+    def _searched(self, vector: FloatArray, at: float, n: int, exclude: RowArray | None) -> tuple[RowArray, FloatArray]:
+        """The best of the nearest vectors and of what is popular, where the index does not know all scores."""
         dim = self.params.dim
         if len(vector) == dim:
             return self.index.search(vector, n, exclude)
         rows, _ = self.index.search(vector[:dim], NEARER * n, exclude)
-        trend = np.asarray(self._trend(vector[dim:]), np.float32)
+        trend = np.asarray(self._trend(vector[dim:], at), np.float32)
         popular = best(trend, n)
         rows = np.union1d(rows, popular if exclude is None else np.setdiff1d(popular, exclude)).astype(np.int32)
         scores = np.asarray(self.vectors[rows] @ vector[:dim] + trend[rows], np.float32)
@@ -218,7 +219,7 @@ class TwoTower:
         inside = rows if known.all() else rows[known]
         if answer.scores is None:
             dim = self.params.dim
-            found = self.vectors[inside] @ answer.vector[:dim] + self._trend(answer.vector[dim:], inside)
+            found = self.vectors[inside] @ answer.vector[:dim] + self._trend(answer.vector[dim:], request.at, inside)
         else:
             found = answer.scores[inside]
         if len(inside) == len(rows):
@@ -247,8 +248,8 @@ class TwoTower:
         Until they are put `over` a store, popularity counts for nothing.
         """
         index = indexes.build(self.encode_videos(catalogue), self.params.index)
-        trends = np.zeros((len(catalogue), len(self.params.trends)), np.float32)
-        return replace(self, index=index, trends=trends, now=None, _cache=OrderedDict(), _lock=Lock(), _last=local())
+        past = Snapshots.none(len(catalogue), len(self.params.trends)) if self.params.trends else None
+        return replace(self, index=index, past=past, trends=None, _cache=OrderedDict(), _lock=Lock(), _last=local())
 
     def save(self, folder: Path) -> None:
         """Writes graphs, vectors, encoders, weights and parameters into the folder, which it makes when needed."""
@@ -256,8 +257,9 @@ class TwoTower:
         self.videos.save(folder)
         self.people.save(folder)
         self.index.save(folder / INDEX_FOLDER)
-        if self.trends is not None:
-            np.save(folder / TRENDS_FILE, self.trends)
+        if self.past is not None:
+            np.save(folder / TREND_TIMES_FILE, self.past.at)
+            np.save(folder / TRENDS_FILE, self.past.values)
         (folder / USER_FILE).write_bytes(self.user_graph)
         (folder / VIDEO_FILE).write_bytes(self.video_graph)
         weights: dict[str, Any] = dict(self.weights)
@@ -276,6 +278,11 @@ def _session(graph: bytes) -> Any:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
+def _load_past(folder: Path) -> Snapshots:
+    at = np.load(folder / TREND_TIMES_FILE, allow_pickle=False)
+    return Snapshots(at, np.load(folder / TRENDS_FILE, mmap_mode="r", allow_pickle=False))
+
+
 def load(folder: Path) -> TwoTower:
     """The towers that `TwoTower.save` wrote, vectors memory-mapped. Raises TwoTowerError for a bad file."""
     try:
@@ -288,7 +295,7 @@ def load(folder: Path) -> TwoTower:
             user_graph=(folder / USER_FILE).read_bytes(),
             video_graph=(folder / VIDEO_FILE).read_bytes(),
             metrics=about["metrics"],
-            trends=np.load(folder / TRENDS_FILE, allow_pickle=False) if (folder / TRENDS_FILE).is_file() else None,
+            past=_load_past(folder) if about["params"]["trends"] else None,
             folder=folder,
             name=about["name"],
         )

@@ -21,6 +21,8 @@ CELLS = 50_000_000  # most values of all snapshots: 100 MB in half precision
 class Shares(Protocol):
     """Counters of every video: `nextreel.store.Counters`."""
 
+    newest_at: float  # time of the newest event that is counted
+
     def share(self, name: str) -> FloatArray:
         """Each video's part of all plays in a window."""
         ...
@@ -37,22 +39,6 @@ def columns(shares: Sequence[FloatArray]) -> FloatArray:
     return logs
 
 
-class Columns:
-    """The columns of now, made again only after the counters moved on."""
-
-    def __init__(self, counters: Shares, windows: Sequence[str]) -> None:
-        self._counters, self._windows = counters, windows
-        self._kept: tuple[list[FloatArray], FloatArray] | None = None
-
-    def __call__(self) -> FloatArray:
-        """The columns (videos, windows); not to be changed."""
-        shares = [self._counters.share(name) for name in self._windows]
-        kept = self._kept  # one read: another thread may write it
-        if kept is None or any(new is not old for new, old in zip(shares, kept[0], strict=True)):
-            self._kept = kept = shares, columns(shares)
-        return kept[1]
-
-
 @dataclass(frozen=True)
 class Snapshots:
     """The columns as they stood at some times."""
@@ -64,6 +50,38 @@ class Snapshots:
         """Number of the newest snapshot that counts nothing at or after each of the times."""
         return np.asarray(np.searchsorted(self.at, at, side="left") - 1, np.int64)
 
+    def of(self, at: float) -> FloatArray:
+        """The columns (videos, windows) that were known just before that time."""
+        columns: FloatArray = self.values[int(self.before(np.array([at]))[0])].astype(np.float32)
+        return columns
+
+    @classmethod
+    def none(cls, n_videos: int, windows: int) -> Snapshots:
+        """Nothing is known of any video at any time."""
+        return cls(np.full(1, -np.inf), np.zeros((1, n_videos, windows), np.float16))
+
+
+class Columns:
+    """The columns at any time: of now, made again only after the counters moved on, or as they once stood."""
+
+    def __init__(self, counters: Shares, windows: Sequence[str], past: Snapshots) -> None:
+        self._counters, self._windows, self._past = counters, windows, past
+        self._kept: tuple[list[FloatArray], FloatArray] | None = None
+
+    def __call__(self, at: float) -> FloatArray:
+        """The columns (videos, windows) for a request at that time; not to be changed.
+
+        A request of a time that the counters have left behind, and that the past knows, is answered from the past: what
+        became popular later was not known then.
+        """
+        if at < self._counters.newest_at and at < self._past.at[-1]:
+            return self._past.of(at)
+        shares = [self._counters.share(name) for name in self._windows]
+        kept = self._kept  # one read: another thread may write it
+        if kept is None or any(new is not old for new, old in zip(shares, kept[0], strict=True)):
+            self._kept = kept = shares, columns(shares)
+        return kept[1]
+
 
 def snapshots(
     counters: Shares, events: Events, weights: FloatArray, windows: Sequence[str], n_videos: int
@@ -71,7 +89,7 @@ def snapshots(
     """The columns at times between which equally many events lie; `counters` start empty and end after them all."""
     many = int(np.clip(CELLS // max(1, n_videos * len(windows)), 2, MOST_SNAPSHOTS))
     if not windows:
-        return Snapshots(np.full(1, -np.inf), np.zeros((1, n_videos, 0), np.float16))
+        return Snapshots.none(n_videos, 0)
     cuts = np.unique(np.linspace(0, len(events), many, dtype=np.int64))
     at, values = np.full(len(cuts), -np.inf), np.zeros((len(cuts), n_videos, len(windows)), np.float16)
     for number, (start, end) in enumerate(pairwise(cuts.tolist()), start=1):
