@@ -192,7 +192,8 @@ def _video_vectors(system: System) -> _Make:
 
     def make(which: slice, advance: Advance) -> pa.Table:
         found = towers.vectors[which]
-        now = np.empty((len(towers.vectors), 0), np.float32) if towers.trends is None else towers.trends(system.data_end)
+        none = np.empty((len(towers.vectors), 0), np.float32)
+        now = none if towers.trends is None else towers.trends(system.data_end)
         advance(len(found))
         return _vector_table("video_id", pa.array(ids[which].tolist(), _video_type(system)), found, now[which])
 
