@@ -221,6 +221,7 @@ class Request:
     exclude: tuple[VideoId, ...] = ()
     variant: str | None = None
     seed: int = 0
+    anytime: bool = False  # a list for whenever the person comes next: how long they were away is not known
 
 
 @dataclass(slots=True)

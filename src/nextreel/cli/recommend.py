@@ -9,7 +9,6 @@ import typer
 
 from nextreel.cli import show
 from nextreel.cli.options import HOME, At, FeatureLog, Home, moment, opened
-from nextreel.types import Request
 
 
 def recommend(
@@ -26,7 +25,7 @@ def recommend(
     when = moment(at)
     with opened(home, feature_log=feature_log) as system:
         user_id = system.resolve_user(user)
-        answer = system.recommend(Request(user_id, batch.moment(system, user_id, when), k))
+        answer = system.recommend(batch.request_of(system, user_id, when, k))
         if as_json:
             typer.echo(json.dumps(show.slate_json(system, answer), indent=2))
         else:

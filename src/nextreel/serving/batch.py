@@ -153,7 +153,7 @@ def _lists(system: System, people: Sequence[UserId], k: int, at: At, source: str
         scores: list[FloatArray] = [np.empty(0, np.float32)]
         counts = np.zeros(len(asked), np.int64)
         for number, user_id in enumerate(asked):
-            slate = recommender.recommend(Request(user_id, moment(system, user_id, at), k))
+            slate = recommender.recommend(request_of(system, user_id, at, k))
             ids.extend(slate.video_ids)
             scores.append(slate.value)
             counts[number] = len(slate.video_ids)
@@ -179,7 +179,7 @@ def _user_vectors(system: System, people: Sequence[UserId], at: At) -> _Make:
         asked = people[which]
         found = np.empty((len(asked), dim + len(towers.params.trends)), np.float32)
         for number, user_id in enumerate(asked):
-            request = Request(user_id, moment(system, user_id, at))
+            request = request_of(system, user_id, at)
             found[number] = towers.encode(request, system.store.user(user_id))
             advance(1)
         return _vector_table("user_id", ids[which], found[:, :dim], found[:, dim:])
@@ -327,6 +327,11 @@ def moment(system: System, user_id: UserId | None, at: At) -> float:
         last = system.store.user(user_id).last_at
         return system.data_end if math.isnan(last) else last + 1.0
     return at
+
+
+def request_of(system: System, user_id: UserId, at: At, k: int = 10) -> Request:
+    """The request of one person; after the `last` event, for whenever the next one comes."""
+    return Request(user_id, moment(system, user_id, at), k, anytime=at == "last")
 
 
 def _seconds(pairs: pa.Table) -> list[float]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextreel.retrieval.two_tower.batches import Batch, Disliked, Sampler, disliked, returns, windows
-from nextreel.retrieval.two_tower.inputs import IntArray, Sequences, gap_codes, sequences, tokens
+from nextreel.retrieval.two_tower.inputs import IntArray, Sequences, gap_codes, gaps, sequences, tokens
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.trends import snapshots
 from nextreel.store import Counters
@@ -168,6 +168,16 @@ def test_a_return_is_an_event_after_so_long_a_break_and_everybodys_first(hours: 
     histories = sequences(_events([0, 0, 0, 1], [1, 2, 3, 4]), np.ones(4, np.float32), 9)
     histories = replace(histories, at=np.array([0.0, 60.0, 60.0 + 7_200.0, 0.0]))
     assert returns(histories, hours).tolist() == [True, False, hours == 1.0, True]
+
+
+def test_gaps_tell_the_time_since_the_event_before_and_until_one_asked() -> None:
+    at, asked = np.array([[0.0, 0.0, 3.0]]), np.array([[0.0, 3.0, np.nan]])
+    since, until = np.moveaxis(gaps(at, asked), -1, 0)
+    assert since[0, 0] == 0  # nothing is known of before
+    assert since[0, 1] < since[0, 2]
+    assert until[0, 0] < until[0, 1]
+    assert until[0, 2] == until.min()  # nobody knows when one asks
+    assert not set(since.ravel().tolist()) & set(until.ravel().tolist())
 
 
 def test_longer_gaps_have_larger_codes_and_missing_ones_code_zero() -> None:

@@ -24,7 +24,7 @@ from nextreel.retrieval.two_tower.machine import Machine
 from nextreel.retrieval.two_tower.model import Towers
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.retriever import TwoTower, TwoTowerError
-from nextreel.retrieval.two_tower.trends import columns
+from nextreel.retrieval.two_tower.trends import Snapshots, columns
 from nextreel.store import Counters
 from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, Request, UserState, joined
 
@@ -310,9 +310,12 @@ def test_what_was_shown_and_left_falls_below_what_nobody_ever_saw() -> None:
     rows = np.arange(VIDEOS, VIDEOS + 8, dtype=np.int32)
 
     def gap(explicit: int) -> float:
+        """Mean of three seeds: in so small a world one of them says little."""
         changes = {"epochs": 10, "uniform_share": 0.0, "explicit_negatives": explicit}
-        fitted = fitting.fit(both, graded, told, PARAMS.model_copy(update=changes))
-        scores = np.mean([fitted.score(REQUEST, person([r, r + 2]), rows) for r in range(10)], axis=0)
+        scores = np.zeros(len(rows))
+        for seed in (42, 43, 44):
+            fitted = fitting.fit(both, graded, told, PARAMS.model_copy(update=changes | {"seed": seed}))
+            scores += np.mean([fitted.score(REQUEST, person([r, r + 2]), rows) for r in range(10)], axis=0) / 3
         return float(scores[4:].mean() - scores[:4].mean())
 
     with_them = gap(8)
@@ -358,6 +361,14 @@ def test_scores_of_rows_are_those_of_proposals_whatever_the_index_and_however_po
         assert not set(rows.tolist()) & set(user.history.rows.tolist())
 
 
+def test_a_list_for_any_time_does_not_depend_on_when_it_is_made_and_others_do(model: TwoTower) -> None:
+    served, user, every = model.over(played()), person([0, 2, 4]), np.arange(VIDEOS, dtype=np.int32)
+    soon, later = (served.score(Request(7, NOW + wait, anytime=True), user, every) for wait in (1.0, 30 * DAY))
+    assert soon == pytest.approx(later)
+    soon, later = (served.score(Request(7, NOW + wait), user, every) for wait in (1.0, 30 * DAY))
+    assert soon != pytest.approx(later)
+
+
 def test_what_everybody_plays_now_moves_the_scores_by_the_persons_own_weights(model: TwoTower) -> None:
     counters = played()
     before, after = model.over(Counters(VIDEOS)), model.over(counters)
@@ -398,14 +409,16 @@ def test_an_answer_about_a_time_gone_by_knows_nothing_of_what_became_popular_lat
     before = events.at < np.median(events.at)
     then = float(events.at[before].max()) + 1.0
     counters, user, every = Counters(VIDEOS), person([0, 2, 4], now=then), np.arange(VIDEOS, dtype=np.int32)
+    request = Request(7, then)
     counters.add(events.take(before), weights[before])
-    expected = model.over(counters).score(Request(7, then), user, every)
-    counters.add(events.take(~before), weights[~before])
+    expected = model.over(counters).score(request, user, every)
+    many = np.flatnonzero(~before)  # later everybody plays video 5
+    counters.add(replace(events.take(many), video=np.full(len(many), 5, np.int32)), weights[many])
+    forgetful = replace(model, past=Snapshots.none(VIDEOS, len(PARAMS.trends)))
+    now = np.abs(forgetful.over(counters).score(request, user, every) - expected).max()
     model.save(tmp_path)
-    for one in (model, retriever.load(tmp_path)):
-        assert one.over(counters).score(Request(7, then), user, every) == pytest.approx(expected, abs=2e-3)
-    later = model.over(counters).score(Request(7, float(events.at.max()) + 1.0), user, every)
-    assert later != pytest.approx(expected, abs=2e-3)
+    for one in (model, retriever.load(tmp_path)):  # a snapshot may lack the last few events before its time
+        assert np.abs(one.over(counters).score(request, user, every) - expected).max() < now / 4
 
 
 FEW = PARAMS.model_copy(update={"epochs": 4, "validate_every": 1, "dropout": 0.1})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.retrieval.two_tower.inputs import IntArray, Sequences, gap_codes
+from nextreel.retrieval.two_tower.inputs import IntArray, Sequences, gaps
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.trends import Snapshots
 from nextreel.types import DAY, BoolArray, Events, FloatArray, RowArray
@@ -27,7 +27,7 @@ class Batch:
     rows: RowArray  # (videos,)
     inputs: IntArray  # (b, t - 1) watched videos
     weights: FloatArray  # (b, t - 1)
-    gaps: IntArray  # (b, t - 1) codes of the time from each to the next event
+    gaps: IntArray  # (b, t - 1, 2) codes of the time since the event before, and to the next
     profile: IntArray  # (b, 4)
     place: IntArray  # (p,) where the position stands in the b × t tokens, counted row by row
     targets: IntArray  # (p,)
@@ -160,7 +160,6 @@ class Sampler:
         target = self._targets(user, place)
         weight = np.where(self.back[place], np.float32(params.return_weight), np.float32(1))
         watched = place[:, :-1]
-        gaps = gap_codes(np.diff(histories.at[place], axis=1)) if params.request_gap else np.zeros_like(watched)
         negatives = np.searchsorted(self.cumulative, rng.random(params.negatives) * self.cumulative[-1])
         negatives = np.minimum(negatives, self.n_videos - 1)
         explicit, there = self._explicit(user)
@@ -189,7 +188,7 @@ class Sampler:
             rows=rows.astype(np.int32),
             inputs=own[:, :-1],
             weights=histories.weights[watched],
-            gaps=gaps,
+            gaps=self._gaps(watched, place[:, 1:]),
             profile=self.profile[user] * (rng.random((b, 1)) >= params.profile_dropout),
             place=real,
             targets=wanted,
@@ -202,6 +201,19 @@ class Sampler:
             trends=self.trends.values[known[:, None], rows].astype(np.float32),
             cuts=np.append(first, len(real)),
         )
+
+    def _gaps(self, watched: IntArray, following: IntArray) -> IntArray:
+        """Codes (b, t - 1, 2) of the times between events, as somebody knows them who asks in between.
+
+        A request comes at any moment from one event to the next: it says that so long nothing happened, not when
+        something will. For some the moment is hidden, as in a list that is made before anybody asks.
+        """
+        if not self.params.request_gap:
+            return np.zeros((*watched.shape, 2), np.int64)
+        at, later = self.histories.at[watched], self.histories.at[following]
+        asked = at + (later - at) * self.rng.random(watched.shape)
+        asked[self.rng.random(watched.shape) < self.params.hidden_gaps] = np.nan
+        return gaps(at, asked)
 
     def _explicit(self, user: IntArray) -> tuple[IntArray, BoolArray]:
         """Some explicit negatives (b, m) of each user, and which of them there are."""

@@ -16,10 +16,10 @@ OPSET = 17
 
 
 def user_graph(towers: Towers, params: TwoTowerParams) -> bytes:
-    """The user tower: vectors (1 + l, dim), weights and gaps (1 + l,), profile (1, 4) → (1, dim + trends)."""
+    """The user tower: vectors (1 + l, dim), weights (1 + l,), gaps (1 + l, 2), profile (1, 4) → (1, dim + trends)."""
     length = 1 + min(3, params.length)
-    codes = torch.zeros(length, dtype=torch.int64)
-    example = (torch.zeros(length, params.dim), torch.ones(length), codes, torch.zeros(1, 4, dtype=torch.int64))
+    gaps, profile = torch.zeros(length, 2, dtype=torch.int64), torch.zeros(1, 4, dtype=torch.int64)
+    example = (torch.zeros(length, params.dim), torch.ones(length), gaps, profile)
     names = ["vectors", "weights", "gaps", "profile"]
     axes = {name: {0: "length"} for name in names[:3]}
     return _graph(ServedUserTower(towers, params), example, names, "user", axes)

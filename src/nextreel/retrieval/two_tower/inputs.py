@@ -220,6 +220,19 @@ def gap_codes(seconds: NDArray[np.float64]) -> IntArray:
     return np.where(np.isnan(seconds), 0, np.minimum(codes, GAP_BUCKETS - 1)).astype(np.int64)
 
 
+def gaps(at: TimeArray, asked: TimeArray) -> IntArray:
+    """Codes (..., l, 2) of the time since the event before, and from then until one `asked`, from times (..., l).
+
+    Where it is not known when anybody asks, `asked` is NaN.
+
+    >>> gaps(np.array([0.0, 5.0]), np.array([5.0, np.nan])).tolist()
+    [[0, 35], [3, 32]]
+    """
+    since = np.full(at.shape, np.nan)
+    since[..., 1:] = np.diff(at)
+    return np.stack([gap_codes(since), GAP_BUCKETS + gap_codes(asked - at)], -1)
+
+
 def tokens(rows: RowArray, at: TimeArray, weights: FloatArray, n_videos: int) -> tuple[RowArray, TimeArray, FloatArray]:
     """What a history says to the tower: positive events, one token for a run of events about one video.
 

@@ -22,7 +22,7 @@ from nextreel.retrieval.two_tower.inputs import (
     Sequences,
     VideoEncoder,
     VideoInputs,
-    gap_codes,
+    gaps,
 )
 from nextreel.retrieval.two_tower.machine import Machine
 from nextreel.retrieval.two_tower.model import MASKED, Towers, Trend, softmax_loss
@@ -203,10 +203,10 @@ def validate(towers: Towers, data: TrainingData, params: TwoTowerParams, machine
         first, end = histories.starts[users], histories.starts[users + 1] - 1
         lengths = np.minimum(end - first, params.length)
         place = np.minimum((end - lengths)[:, None] + np.arange(int(lengths.max())), end[:, None] - 1)
-        nexts = np.minimum(place + 1, end[:, None])
-        gaps = gap_codes(histories.at[nexts] - histories.at[place]) if params.request_gap else np.zeros_like(place)
+        at, asked = histories.at[place], histories.at[np.minimum(place + 1, end[:, None])]
+        codes = gaps(at, asked) if params.request_gap else np.zeros((*place.shape, 2), np.int64)
         watched = _rows(vectors, tensor(histories.rows[place].astype(np.int64)))
-        x = towers.embed(watched, tensor(histories.weights[place]), tensor(gaps), tensor(data.profile[users]))
+        x = towers.embed(watched, tensor(histories.weights[place]), tensor(codes), tensor(data.profile[users]))
         found, weights = towers.user(x, watched)
         last = torch.arange(len(users)), torch.from_numpy(lengths)  # what lies behind is padding
         scores = (found[last] @ vectors.T).cpu().numpy() / params.temperature

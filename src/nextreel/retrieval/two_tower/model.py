@@ -130,9 +130,10 @@ class Block(nn.Module):
 class UserTower(nn.Module):
     """Unit vectors of what comes next, from the vectors of what was watched, gaps of time and the profile.
 
-    Token 0 is a start that holds the profile; token i is the i-th video together with the time from it to whatever
-    comes next, so the last token holds the time from the last event to the request. Token i answers with a vector
-    for what comes after it, to which it may add the newest video's own: what is like it need not pass the blocks.
+    Token 0 is a start that holds the profile; token i is the i-th video together with the time since the one before and
+    the time until somebody asked, so the last token holds the time from the last event to the request. Token i
+    answers with a vector for what comes after it, to which it may add the newest video's own: what is like it need not
+    pass the blocks.
     Source: Kang, McAuley, Self-attentive sequential recommendation, ICDM (2018).
     """
 
@@ -143,7 +144,7 @@ class UserTower(nn.Module):
         self.scale = math.sqrt(dim)
         self.weight = nn.Parameter(torch.randn(dim) * 0.02)
         self.start = nn.Parameter(torch.randn(dim) * 0.1)
-        self.gaps = nn.Embedding(GAP_BUCKETS, dim)
+        self.gaps = nn.Embedding(2 * GAP_BUCKETS, dim)
         self.positions = nn.Embedding(params.length + 1, dim)
         self.country = nn.Embedding(profile_sizes[0], dim)
         self.language = nn.Linear(language.embedding_dim, dim, bias=False)
@@ -161,9 +162,9 @@ class UserTower(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
     def embed(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor, spoken: Tensor) -> Tensor:
-        """Tokens (b, 1 + l, dim) of vectors (b, l, dim), weights (b, l), gaps (b, l), profile (b, 4), spoken (b, side).
+        """Tokens (b, 1 + l, dim) of vectors (b, l, dim), weights (b, l), gaps (b, l, 2), profile (b, 4), spoken.
 
-        `spoken` is the embedding of the profile's language, which both towers share.
+        `spoken` (b, side) is the embedding of the profile's language, which both towers share.
         """
         x = torch.cat([self.begin(profile, spoken)[:, None], self.watched(vectors, weights, gaps)], 1)
         x = x + self.positions.weight[: x.shape[1]]
@@ -179,7 +180,8 @@ class UserTower(nn.Module):
     def watched(self, vectors: Tensor, weights: Tensor, gaps: Tensor) -> Tensor:
         """What each video of a history says, whatever its place: (..., dim)."""
         # the vectors are of unit length: with the root their entries are of the size of the other parts
-        said: Tensor = self.video(vectors * self.scale) + weights[..., None] * self.weight + self.gaps(gaps)
+        said: Tensor = self.video(vectors * self.scale) + weights[..., None] * self.weight
+        said = said + self.gaps(gaps).sum(-2)
         return said
 
     def forward(self, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,7 +241,7 @@ class ServedUserTower(nn.Module):
         self.register_buffer("offsets", torch.from_numpy(starts)[None], persistent=False)
 
     def forward(self, vectors: Tensor, weights: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
-        """Vector (1, dim + trends) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l,) and profile (1, 4).
+        """Vector (1, dim + trends) from vectors (1 + l, dim), weights (1 + l,), gaps (1 + l, 2) and profile (1, 4).
 
         It holds the unit vector, and the weights of the trends on the scale of cosines.
 

@@ -30,7 +30,7 @@ class TwoTowerParams(Params):
     profile: bool = True  # country, language, gender and age are inputs
 
     # Training
-    epochs: int = Field(default=10, ge=0)
+    epochs: int = Field(default=12, ge=0)
     warm_epochs: int = Field(default=2, ge=0)  # of a fit that starts from fitted towers
     max_seconds: float | None = Field(default=None, gt=0)  # a guard; a fit it cuts short cannot be repeated exactly
     batch: int = Field(default=1024, ge=1)  # positions of histories per step
@@ -40,6 +40,7 @@ class TwoTowerParams(Params):
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps in which the learning rate grows
     dropout: float = Field(default=0.1, ge=0, lt=1)
     id_dropout: float = Field(default=0.1, ge=0, lt=1)  # share of videos a step knows by their content alone
+    hidden_gaps: float = Field(default=0.3, ge=0, le=1)  # share of events after which nobody knows when one asks
     profile_dropout: float = Field(default=0.2, ge=0, lt=1)
     temperature: float = Field(default=0.05, gt=0)
     half_life_days: float | None = Field(default=None, gt=0)  # events this much older count half in the loss
@@ -64,7 +65,7 @@ class TwoTowerParams(Params):
     validation_users: int | None = Field(default=1000, ge=0)
     validation_judged: int = Field(default=1500, ge=1)
     validate_every: int = Field(default=1, ge=1)  # epochs
-    patience: int = Field(default=3, ge=1)  # validations without a better NDCG@10 before the fit stops
+    patience: int = Field(default=5, ge=1)  # validations without a better NDCG@10 before the fit stops
 
     seed: int = Field(default=42, ge=0)
     threads: int = Field(default=0, ge=0)  # 0: as PyTorch finds best

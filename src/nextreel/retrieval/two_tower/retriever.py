@@ -44,7 +44,7 @@ class _Tokens:
 
     rows: RowArray  # (l,)
     weights: FloatArray  # (l,)
-    gaps: IntArray  # (l,)
+    gaps: IntArray  # (l, 2)
     profile: IntArray  # (1, 4)
 
     def key(self) -> Hashable:
@@ -172,11 +172,10 @@ class TwoTower:
         rows, at, weights = inputs.tokens(history.rows, history.at, history.weights, len(self.index))
         rows, at, weights = rows[-params.length :], at[-params.length :], weights[-params.length :]
         if params.request_gap:
-            later = np.empty_like(at)
-            later[:-1], later[-1:] = at[1:], request.at
-            gaps = inputs.gap_codes(later - at)
+            asked = np.append(at[1:], np.nan if request.anytime else request.at)
+            gaps = inputs.gaps(at, asked[: len(at)])
         else:
-            gaps = np.zeros(len(at), np.int64)
+            gaps = np.zeros((len(at), 2), np.int64)
         profile = self.people.encode([user.profile]) if params.profile else np.zeros((1, 4), np.int64)
         return _Tokens(rows, weights, gaps, profile)
 
@@ -184,7 +183,7 @@ class TwoTower:
         """The user tower's vector (dim,)."""
         n = 1 + len(person.rows)  # the start takes the first place
         vectors, weights = np.zeros((n, self.params.dim), np.float32), np.zeros(n, np.float32)
-        gaps = np.zeros(n, np.int64)
+        gaps = np.zeros((n, 2), np.int64)
         vectors[1:], weights[1:], gaps[1:] = self.vectors[person.rows], person.weights, person.gaps
         given = {"vectors": vectors, "weights": weights, "gaps": gaps, "profile": person.profile}
         answer = self._user_session.run(None, given)
