@@ -63,7 +63,7 @@ def _of_towers() -> list[tuple[str, str, str]]:
     if (RESULTS / "withheld_last.json").is_file():
         metrics = load("withheld_last")["metrics"]
         people = f"{metrics['people']:,.0f} people"
-        what = f"The towers alone without each person's last rating, judged by the same script on it ({people})"
+        what = f"The towers alone for any time, judged by the same script on each person's last rating ({people})"
         figure = " / ".join(f"{metrics[name]:.4f}" for name in ("hit_rate@10", "ndcg@10"))
         found.append((f"{what}: HR@10 / NDCG@10", figure, "withheld_last.json"))
     if (RESULTS / "cold_videos.json").is_file():
