@@ -31,7 +31,7 @@ class TwoTowerParams(Params):
 
     # Training
     epochs: int = Field(default=12, ge=0)
-    warm_epochs: int = Field(default=2, ge=0)  # of a fit that starts from fitted towers
+    warm_epochs: int = Field(default=3, ge=0)  # of a fit that starts from fitted towers
     max_seconds: float | None = Field(default=None, gt=0)  # a guard; a fit it cuts short cannot be repeated exactly
     batch: int = Field(default=1024, ge=1)  # positions of histories per step
     learning_rate: float = Field(default=2e-3, gt=0)
