@@ -118,15 +118,15 @@ class TwoTower:
 
     def over(self, counters: Shares) -> TwoTower:
         """The same towers, which read how popular videos are from these counters."""
-        past = self.past
-        trends = None if past is None else Columns(counters, self.params.trends, past)
+        trends = None if self.past is None else Columns(counters, self.params.trends, self.past)
         return replace(self, trends=trends, _cache=OrderedDict(), _lock=Lock(), _last=local())
 
     def _trend(self, weights: FloatArray, at: float, rows: RowArray | None = None) -> FloatArray | np.float32:
         """What popularity at that time adds to the cosine of each of the rows, or of all: weights (windows,)."""
         if len(weights) == 0:
             return np.float32(0)
-        known = self.trends(at) if self.trends is not None else None if self.past is None else self.past.of(at)
+        popularity = self.trends or (None if self.past is None else self.past.of)
+        known = None if popularity is None else popularity(at)
         if known is None or len(known) < len(self.index):
             raise TwoTowerError(f"Expected how popular each of {len(self.index)} videos is. Hint: `over` a store.")
         return known[: len(self.index)] @ weights if rows is None else known[rows] @ weights
