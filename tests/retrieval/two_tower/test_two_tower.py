@@ -211,10 +211,12 @@ def test_a_new_video_is_placed_by_its_content_alone(model: TwoTower) -> None:
 
 
 @pytest.mark.parametrize("parity", [0, 1])
-def test_watching_five_videos_of_a_category_raises_its_share_among_the_proposals(model: TwoTower, parity: int) -> None:
-    before, _ = model.retrieve(REQUEST, person([], user_id=None), 10)
-    after, _ = model.retrieve(REQUEST, person(list(range(parity + 8, parity + 18, 2)), user_id=None), 10)
-    assert (after % 2 == parity).mean() > (before % 2 == parity).mean()
+def test_watching_five_videos_of_a_category_raises_its_share_among_the_proposals(
+    further: TwoTower, parity: int
+) -> None:
+    before, _ = further.retrieve(REQUEST, person([], user_id=None), 10)
+    after, _ = further.retrieve(REQUEST, person(list(range(parity + 8, parity + 18, 2)), user_id=None), 10)
+    assert (after % 2 == parity).mean() >= (before % 2 == parity).mean() + 0.2
 
 
 def test_similar_videos_are_others_of_the_same_kind(model: TwoTower) -> None:
