@@ -27,7 +27,7 @@ class Batch:
     rows: RowArray  # (videos,)
     inputs: IntArray  # (b, t - 1) watched videos
     weights: FloatArray  # (b, t - 1)
-    gaps: IntArray  # (b, t - 1, 2) codes of the time since the event before, and to the next
+    gaps: IntArray  # (b, t - 1, 2) codes of the time since the event before, and until somebody asks
     profile: IntArray  # (b, 4)
     place: IntArray  # (p,) where the position stands in the b × t tokens, counted row by row
     targets: IntArray  # (p,)
