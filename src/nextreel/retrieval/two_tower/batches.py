@@ -208,12 +208,10 @@ class Sampler:
         A request comes at any moment from one event to the next: it says that so long nothing happened, not when
         something will. For some the moment is hidden, as in a list that is made before anybody asks.
         """
-        if not self.params.request_gap:
-            return np.zeros((*watched.shape, 2), np.int64)
         at, later = self.histories.at[watched], self.histories.at[following]
         asked = at + (later - at) * self.rng.random(watched.shape)
         asked[self.rng.random(watched.shape) < self.params.hidden_gaps] = np.nan
-        return gaps(at, asked)
+        return gaps(at, asked, self.params.request_gap)
 
     def _explicit(self, user: IntArray) -> tuple[IntArray, BoolArray]:
         """Some explicit negatives (b, m) of each user, and which of them there are."""

@@ -220,14 +220,16 @@ def gap_codes(seconds: NDArray[np.float64]) -> IntArray:
     return np.where(np.isnan(seconds), 0, np.minimum(codes, GAP_BUCKETS - 1)).astype(np.int64)
 
 
-def gaps(at: TimeArray, asked: TimeArray) -> IntArray:
+def gaps(at: TimeArray, asked: TimeArray, timed: bool = True) -> IntArray:
     """Codes (..., l, 2) of the time since the event before, and from then until one `asked`, from times (..., l).
 
-    Where it is not known when anybody asks, `asked` is NaN.
+    Where it is not known when anybody asks, `asked` is NaN. Where the data have no times, all codes are 0.
 
     >>> gaps(np.array([0.0, 5.0]), np.array([5.0, np.nan])).tolist()
     [[0, 35], [3, 32]]
     """
+    if not timed:
+        return np.zeros((*at.shape, 2), np.int64)
     since = np.full(at.shape, np.nan)
     since[..., 1:] = np.diff(at)
     return np.stack([gap_codes(since), GAP_BUCKETS + gap_codes(asked - at)], -1)

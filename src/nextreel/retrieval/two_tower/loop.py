@@ -204,7 +204,7 @@ def validate(towers: Towers, data: TrainingData, params: TwoTowerParams, machine
         lengths = np.minimum(end - first, params.length)
         place = np.minimum((end - lengths)[:, None] + np.arange(int(lengths.max())), end[:, None] - 1)
         at, asked = histories.at[place], histories.at[np.minimum(place + 1, end[:, None])]
-        codes = gaps(at, asked) if params.request_gap else np.zeros((*place.shape, 2), np.int64)
+        codes = gaps(at, asked, params.request_gap)
         watched = _rows(vectors, tensor(histories.rows[place].astype(np.int64)))
         x = towers.embed(watched, tensor(histories.weights[place]), tensor(codes), tensor(data.profile[users]))
         found, weights = towers.user(x, watched)

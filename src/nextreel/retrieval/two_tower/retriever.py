@@ -171,11 +171,8 @@ class TwoTower:
         history, params = user.history, self.params
         rows, at, weights = inputs.tokens(history.rows, history.at, history.weights, len(self.index))
         rows, at, weights = rows[-params.length :], at[-params.length :], weights[-params.length :]
-        if params.request_gap:
-            asked = np.append(at[1:], np.nan if request.anytime else request.at)
-            gaps = inputs.gaps(at, asked[: len(at)])
-        else:
-            gaps = np.zeros((len(at), 2), np.int64)
+        asked = np.append(at[1:], np.nan if request.anytime else request.at)[: len(at)]
+        gaps = inputs.gaps(at, asked, params.request_gap)
         profile = self.people.encode([user.profile]) if params.profile else np.zeros((1, 4), np.int64)
         return _Tokens(rows, weights, gaps, profile)
 
