@@ -24,14 +24,15 @@ from typing import Any
 import numpy as np
 
 from nextreel import data
-from nextreel.assembly import MODELS, Config, Models, build, only
+from nextreel.assembly import MODELS, Config, Models, build, merged, only
 from nextreel.data import Dataset
 from nextreel.evaluation.asking import ask
 from nextreel.evaluation.lineage import commit, hardware, versions
 from nextreel.evaluation.measures import measure
 from nextreel.evaluation.protocols import K, new_store
 from nextreel.evaluation.trials import Trial, frozen
-from nextreel.ranking.catboost import CatBoostRanker, Rows
+from nextreel.ranking.ranker import FittedRanker
+from nextreel.ranking.rows import Rows
 from nextreel.store.memory import relevance_of
 from nextreel.training.fit import fit_models, fit_ranker
 from nextreel.training.moments import examples
@@ -58,9 +59,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "negatives_20": {"moments": {"negatives": 20}},
     "negatives_80": {"moments": {"negatives": 80}},
     "horizon_60": {"moments": {"horizon_days": 60.0}},
-    "softmax": {"ranker": {"loss": "QuerySoftMax"}},
-    "permutations_10": {"ranker": {"permutations": 10}},
-    "slow_400": {"ranker": {"iterations": 400, "learning_rate": 0.04}},
+    "softmax": {"ranker": {"catboost": {"loss": "QuerySoftMax"}}},
+    "permutations_10": {"ranker": {"catboost": {"permutations": 10}}},
+    "slow_400": {"ranker": {"catboost": {"iterations": 400, "learning_rate": 0.04}}},
     "same_order": {"order": {"diversity": 0.0}},
     "ease_200": {"ease": {"neighbours": 200}},
     "ease_newest_50": {"ease": {"max_history": 50}},
@@ -80,7 +81,7 @@ class Bench:
     dataset: Dataset
     known: Trial
     fitted: dict[str, tuple[Models, Models]] = field(default_factory=dict)
-    rankers: dict[str, CatBoostRanker] = field(default_factory=dict)
+    rankers: dict[str, FittedRanker] = field(default_factory=dict)
     replayed: dict[str, Rows] = field(default_factory=dict)
 
     def retrievers(self, config: Config) -> tuple[Models, Models]:
@@ -138,7 +139,7 @@ class Bench:
         found |= {name: value for name, value in measure(tens, self.known, categories).mean.items() if name in SHORT}
         return {name: found[name] for name in METRICS} | {"trees": ranker.metrics["trees"], "seconds": seconds}
 
-    def lists(self, config: Config, models: Models, ranker: CatBoostRanker, k: int) -> RowArray:
+    def lists(self, config: Config, models: Models, ranker: FittedRanker, k: int) -> RowArray:
         """The list (people, k) that each person gets."""
         store, columns = new_store(self.dataset, config), ranker.names
         timed, catalogue = self.dataset.timed, self.dataset.catalogue
@@ -158,10 +159,8 @@ def prepare(folder: Path) -> Bench:
 
 def variant(changes: dict[str, Any], seed: int) -> Config:
     """The default configuration with the changes, and the seed in what the ranker learns from and how."""
-    plain = Config().model_dump()
-    for name, value in changes.items():
-        plain[name] = plain[name] | value if isinstance(value, dict) else value
-    plain["moments"]["seed"] = plain["ranker"]["seed"] = seed
+    plain = merged(Config().model_dump(), changes)
+    plain["moments"]["seed"] = plain["ranker"]["catboost"]["seed"] = seed
     return Config.model_validate(plain)
 
 

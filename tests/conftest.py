@@ -38,7 +38,7 @@ TINY = {
     },
     "als": {"factors": 8, "iterations": 3, "threads": 1},
     "moments": {"active": 40, "idle": 60},
-    "ranker": {"iterations": 60, "threads": 1},  # enough to read most features
+    "ranker": {"catboost": {"iterations": 60, "threads": 1}},  # enough to read most features
     "quotas": {"item_item": 20, "transitions": 20},  # every source that is fitted
 }
 CREATED_AT = 1_767_225_600.0  # 2026-01-01, when the tiny world ends

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from nextreel.ordering import OrderParams, by_value, diverse, fresh, orderers
-from nextreel.types import DAY, Catalogue, FloatArray, Moment, Orderer, Request
+from nextreel.filters import FILTERS
+from nextreel.ordering import (
+    CapParams,
+    DppParams,
+    ExploreParams,
+    OrderParams,
+    by_value,
+    capped,
+    diverse,
+    dpp,
+    explore,
+    fresh,
+    orderers,
+)
+from nextreel.pipeline import Recommender, Source
+from nextreel.retrieval.popular import Popular
+from nextreel.store import Counters
+from nextreel.types import DAY, Catalogue, FloatArray, Moment, Orderer, Request, UserId, UserState
 
 NEWS, SPORT = 0, 1
 NOW = 100 * DAY
@@ -102,7 +120,61 @@ def test_an_unknown_parameter_is_refused() -> None:
         OrderParams.model_validate({"diversty": 0.1})
 
 
-@pytest.mark.parametrize("order", [by_value, *orderers(OrderParams(diversity=0.7, freshness=2.0))])
+@pytest.mark.parametrize(
+    "changes", [{"diversity": 1.1}, {"depth": 0}, {"diversifier": "magic"}, {"caps": {"per_channel": 0}}]
+)
+def test_a_parameter_out_of_bounds_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        OrderParams.model_validate(changes)
+
+
+EVERYTHING = OrderParams(
+    freshness=1.0,
+    diversity=0.5,
+    diversifier="dpp",
+    caps=CapParams(per_channel=1, per_category=2),
+    explore=ExploreParams(slots=2),
+)
+
+
+def test_the_whole_chain_runs_from_freshness_to_exploration() -> None:
+    names = ["by_freshness", "by_dpp", "by_caps", "by_exploration"]
+    assert [one.__name__ for one in orderers(EVERYTHING)] == names
+    with_mmr = EVERYTHING.model_copy(update={"diversifier": "mmr"})
+    assert [one.__name__ for one in orderers(with_mmr)] == ["by_freshness", "by_diversity", *names[2:]]
+    assert [one.__name__ for one in orderers(OrderParams())] == ["by_diversity"]
+    assert orderers(OrderParams(diversifier="dpp", diversity=0.0)) == ()
+
+
+@st.composite
+def judged(
+    draw: st.DrawFn, catalogue_of: Callable[..., Catalogue], moment_of: Callable[..., Moment]
+) -> tuple[Moment, FloatArray]:
+    """At most 12 candidates of any categories, channels, ages and values, and a request for at most 15."""
+    n = draw(st.integers(0, 12))
+    codes = draw(st.lists(st.lists(st.integers(0, 2), max_size=3, unique=True), min_size=n, max_size=n))
+    ages = draw(st.lists(st.one_of(st.just(np.nan), st.floats(-5, 500)), min_size=n, max_size=n))
+    channels = np.array(draw(st.lists(st.integers(-1, 2), min_size=n, max_size=n)), np.int32)
+    value = draw(st.lists(st.floats(-1e6, 1e6, width=32), min_size=n, max_size=n))
+    catalogue = catalogue_of(codes, published_at=NOW - np.array(ages, np.float64) * DAY, channel=channels)
+    request = Request(draw(st.sampled_from([1, "1", None])), NOW, draw(st.integers(1, 15)), seed=draw(st.integers()))
+    return moment_of(catalogue, request=request), np.array(value, np.float32)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        by_value,
+        *orderers(OrderParams(diversity=0.7, freshness=2.0)),
+        *orderers(EVERYTHING),
+        dpp(DppParams(likeness=1.0, channel=0.5, depth=1)),
+        dpp(DppParams(strength=1e6)),
+        capped(CapParams()),
+        capped(CapParams(per_channel=2, window=3)),
+        explore(ExploreParams(slots=3, places=(0, 7, 2), temperature=1e-3)),
+        explore(ExploreParams(slots=30, temperature=1e6)),
+    ],
+)
 @given(data=st.data())
 def test_an_orderer_cannot_invent_or_repeat(
     order: Orderer,
@@ -110,14 +182,140 @@ def test_an_orderer_cannot_invent_or_repeat(
     moment_of: Callable[..., Moment],
     data: st.DataObject,
 ) -> None:
-    n = data.draw(st.integers(0, 12))
+    moment, value = data.draw(judged(catalogue_of, moment_of))
     k = data.draw(st.integers(1, 15))
-    codes = data.draw(st.lists(st.lists(st.integers(0, 2), max_size=3, unique=True), min_size=n, max_size=n))
-    ages = data.draw(st.lists(st.one_of(st.just(np.nan), st.floats(-5, 500)), min_size=n, max_size=n))
-    value = data.draw(st.lists(st.floats(-1e6, 1e6, width=32), min_size=n, max_size=n))
-    catalogue = catalogue_of(codes, published_at=NOW - np.array(ages, np.float64) * DAY)
-    chosen = order(moment_of(catalogue, request=Request(1, NOW)), np.array(value, np.float32), k)
+    chosen = order(moment, value, k)
+    n = len(moment)
     assert len(chosen.positions) == len(chosen.propensities) == min(k, n)
     assert len(set(chosen.positions.tolist())) == len(chosen.positions)
     assert set(chosen.positions.tolist()) <= set(range(n))
     assert ((chosen.propensities > 0) & (chosen.propensities <= 1)).all()
+
+
+@dataclass
+class Judge:
+    """A source whose scores are the values that a test wants."""
+
+    values: FloatArray
+    name: str = "judge"
+
+    def retrieve(self, request: Request, user: UserState, n: int) -> tuple[NDArray[np.int32], FloatArray]:
+        rows = np.argsort(-self.values, kind="stable")[:n].astype(np.int32)
+        return rows, self.values[rows]
+
+    def score(self, request: Request, user: UserState, rows: NDArray[np.int32]) -> FloatArray:
+        return self.values[rows]
+
+
+@dataclass
+class Nobody:
+    """The store of people who did nothing yet."""
+
+    counters: Counters
+
+    def user(self, user_id: UserId | None) -> UserState:
+        return UserState(user_id)
+
+
+def recommender_of(moment: Moment, value: FloatArray, params: OrderParams) -> Recommender:
+    """The pipeline that judges the rows of the moment's catalogue by these values."""
+    counters = Counters(len(value))
+    return Recommender(
+        catalogue=moment.catalogue,
+        store=Nobody(counters),
+        sources=[Source(Judge(value), 100)],
+        filters=FILTERS,
+        features=(),
+        ranker=None,
+        orderers=orderers(params),
+        ranked=100,
+        fallback=Popular(counters, "all"),
+    )
+
+
+chains = st.builds(
+    OrderParams,
+    freshness=st.sampled_from([0.0, 1.0]),
+    diversity=st.sampled_from([0.0, 0.5, 1.0]),
+    diversifier=st.sampled_from(["mmr", "dpp"]),
+    caps=st.builds(
+        CapParams,
+        per_channel=st.sampled_from([None, 1, 2]),
+        per_category=st.sampled_from([None, 1]),
+        window=st.sampled_from([None, 2]),
+    ),
+    explore=st.builds(ExploreParams, slots=st.integers(0, 3)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), params=chains)
+def test_whatever_the_chain_a_slate_is_full_without_repeats_and_the_same_for_the_same_request(
+    data: st.DataObject,
+    params: OrderParams,
+    catalogue_of: Callable[..., Catalogue],
+    moment_of: Callable[..., Moment],
+) -> None:
+    moment, value = data.draw(judged(catalogue_of, moment_of))
+    k, n = moment.request.k, len(moment)
+    one, two = (recommender_of(moment, value, params).recommend(moment.request) for _ in range(2))
+    assert one.trace.failures == {}
+    assert len(one.rows) == len(set(one.rows.tolist())) == min(k, n)
+    assert one.rows.tolist() == two.rows.tolist()
+    assert one.propensities.tolist() == two.propensities.tolist()
+    explored = min(params.explore.slots, k, max(n - k, 0))
+    assert (one.propensities[: min(k, n) - explored] == 1).all()
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_the_default_chain_gives_what_it_always_gave(
+    data: st.DataObject, catalogue_of: Callable[..., Catalogue], moment_of: Callable[..., Moment]
+) -> None:
+    moment, value = data.draw(judged(catalogue_of, moment_of))
+    slate = recommender_of(moment, value, OrderParams()).recommend(moment.request)
+    best_first = np.argsort(-value, kind="stable")
+    k = min(moment.request.k, len(value))
+    pool, rows = value[best_first][: 3 * k], best_first[: 3 * k]  # the depth and diversity of the first release
+    scaled = pool - pool.sum() / np.float32(max(len(pool), 1))
+    spread = np.sqrt(scaled @ scaled / np.float32(max(len(pool), 1)))
+    gain = (1 - 0.05) * (scaled / spread if spread > 0 else scaled)
+    length = np.maximum(moment.catalogue.category_length[rows], np.float32(1e-9))
+    unit = moment.catalogue.categories[rows] / length[:, None]
+    cosines, likeness, expected = unit @ unit.T, np.zeros(len(rows), np.float32), []
+    for place in range(k):
+        best = int((gain - likeness * np.float32(0.05 / max(place, 1))).argmax())
+        expected.append(int(rows[best]))
+        likeness += cosines[best]
+        gain[best] = -np.inf
+    assert slate.rows.tolist() == expected
+    assert (slate.propensities == 1).all()
+
+
+@pytest.mark.parametrize("diversifier", ["mmr", "dpp"])
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_diversifier_shows_the_same_whether_or_not_others_come_after_it(
+    diversifier: str, data: st.DataObject, catalogue_of: Callable[..., Catalogue], moment_of: Callable[..., Moment]
+) -> None:
+    moment, value = data.draw(judged(catalogue_of, moment_of))
+    alone = OrderParams.model_validate({"diversifier": diversifier, "diversity": 0.5})
+    never_full = alone.model_copy(update={"caps": CapParams(per_channel=100)})
+    shown = [recommender_of(moment, value, one).recommend(moment.request).rows.tolist() for one in (alone, never_full)]
+    assert shown[0] == shown[1]
+
+
+def test_exploration_is_told_in_the_slate_and_leaves_the_rest_of_it(
+    catalogue_of: Callable[..., Catalogue], moment_of: Callable[..., Moment]
+) -> None:
+    moment = moment_of(catalogue_of([[NEWS], [SPORT]] * 10))
+    value = np.arange(20, 0, -1, dtype=np.float32)
+    params = OrderParams(diversity=0.3, explore=ExploreParams(slots=1, temperature=5.0))
+    plain = recommender_of(moment, value, params.model_copy(update={"explore": ExploreParams()}))
+    request = Request(1, NOW, 6, seed=3)
+    slate, without = recommender_of(moment, value, params).recommend(request), plain.recommend(request)
+    assert slate.rows[:5].tolist() == without.rows[:5].tolist()
+    assert slate.rows[5] not in without.rows
+    assert slate.propensities[:5].tolist() == [1.0] * 5
+    assert 0 < slate.propensities[5] < 1
+    assert without.propensities.tolist() == [1.0] * 6

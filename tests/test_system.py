@@ -72,7 +72,9 @@ def test_a_home_without_a_release_says_what_makes_one(tmp_path: Path) -> None:
         open_system(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["ease/weights.npy", "ranker/ranker_model.cbm", "catalogue.arrow", "config.json"])
+@pytest.mark.parametrize(
+    "name", ["ease/weights.npy", "ranker/relevance/ranker_model.cbm", "catalogue.arrow", "config.json"]
+)
 def test_a_release_with_one_changed_byte_is_refused(home: Path, name: str) -> None:
     registry = Registry(home)
     file = registry.path(str(registry.production())) / name

@@ -16,8 +16,11 @@ from nextreel.features import words
 from nextreel.filters import FILTERS
 from nextreel.ordering import OrderParams, orderers
 from nextreel.params import Params
-from nextreel.pipeline import Recommender, Source, Store
-from nextreel.ranking.catboost import CatBoostParams, CatBoostRanker
+from nextreel.pipeline import Recommender, Source, Store, first_objective
+from nextreel.ranking import families
+from nextreel.ranking.families import RankerParams
+from nextreel.ranking.ranker import FittedRanker
+from nextreel.ranking.value import formula
 from nextreel.relevance import Relevance
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.als import AlsParams
@@ -91,7 +94,7 @@ class Config(Params):
     fresh: FreshParams = FreshParams()
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
-    ranker: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
+    ranker: RankerParams = RankerParams()
     vocabulary_floor: int = Field(default=5, ge=1)  # a country, device … that is rarer counts as unknown
     per_place: float = Field(default=12.0, ge=0)  # proposals of all sources for each place, where the quotas give less
     ranked: int = Field(default=100, ge=1)  # candidates that the ranker judges, or four times k if that is more
@@ -115,9 +118,7 @@ def load_config(path: Path | None, base: Preset = "default") -> Config:
     if path is None:
         return preset(base)
     try:
-        return Config.model_validate(
-            _merged(preset(base).model_dump(), tomllib.loads(path.read_text(encoding="utf-8")))
-        )
+        return Config.model_validate(merged(preset(base).model_dump(), tomllib.loads(path.read_text(encoding="utf-8"))))
     except OSError as error:
         raise ConfigError(f"Expected a readable configuration file, got {path}: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
@@ -127,10 +128,10 @@ def load_config(path: Path | None, base: Preset = "default") -> Config:
         raise ConfigError(f"{path}: {problems}.") from error
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """The base with the changes, table by table."""
     tables = {
-        name: _merged(base[name], value)
+        name: merged(base[name], value)
         for name, value in changes.items()
         if isinstance(value, dict) and isinstance(base.get(name), dict)
     }
@@ -230,6 +231,7 @@ def build(
         fallback=Popular(counters, "trend" if timed else "all"),
         release=release,
         per_place=config.per_place,
+        value=first_objective if ranker is None else formula(config.ranker.value, ranker.objectives),
     )
 
 
@@ -250,6 +252,6 @@ def _space(config: Config, models: Models) -> Index | None:
     )
 
 
-def load_ranker(folder: Path) -> CatBoostRanker | None:
+def load_ranker(folder: Path) -> FittedRanker | None:
     """The ranker of a release's folder, None where the release has none."""
-    return CatBoostRanker.load(folder / "ranker") if (folder / "ranker").is_dir() else None
+    return families.load(folder / "ranker") if (folder / "ranker").is_dir() else None

@@ -26,7 +26,7 @@ als = 0
 [moments]
 active = 30
 idle = 30
-[ranker]
+[ranker.catboost]
 iterations = 5
 threads = 1
 """

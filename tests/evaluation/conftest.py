@@ -65,5 +65,6 @@ def watches() -> Callable[[Events], FloatArray]:
 def quick(tiny_config: Config) -> Config:
     """The tiny configuration with few moments and trees."""
     moments = tiny_config.moments.model_copy(update={"active": 20, "idle": 20, "negatives": 20})
-    ranker = tiny_config.ranker.model_copy(update={"iterations": 15})
+    catboost = tiny_config.ranker.catboost.model_copy(update={"iterations": 15})
+    ranker = tiny_config.ranker.model_copy(update={"catboost": catboost})
     return tiny_config.model_copy(update={"moments": moments, "ranker": ranker})

@@ -20,8 +20,8 @@ def exported(**changes: Any) -> dict[str, Any]:
         "features_info": {"float_features": [{"nan_value_treatment": "AsFalse"}, {"nan_value_treatment": "AsIs"}]},
         "scale_and_bias": [2.0, [10.0]],
         "oblivious_trees": [
-            {"splits": first, "leaf_values": [1.0, 2.0, 3.0, 4.0]},
-            {"splits": first[:1], "leaf_values": [0.0, 100.0]},
+            {"splits": first, "leaf_values": [1.0, 2.0, 3.0, 4.0], "leaf_weights": [1, 1, 1, 1]},
+            {"splits": first[:1], "leaf_values": [0.0, 100.0], "leaf_weights": [2, 2]},
         ],
     }
     return model | changes
@@ -46,7 +46,7 @@ def test_a_model_without_trees_answers_its_bias() -> None:
 
 
 def test_a_tree_without_a_question_answers_its_leaf() -> None:
-    trees = from_catboost(exported(oblivious_trees=[{"splits": None, "leaf_values": [5.0]}]))
+    trees = from_catboost(exported(oblivious_trees=[{"splits": None, "leaf_values": [5.0], "leaf_weights": [4]}]))
     assert trees.score(np.zeros((1, 2), np.float32)).tolist() == [20.0]
 
 

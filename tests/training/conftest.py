@@ -23,7 +23,7 @@ QUICK = {
     "als": {"factors": 8, "iterations": 3, "threads": 1},
     "ease": {"l2": 20.0},
     "moments": {"active": 120, "idle": 120, "negatives": 30, "horizon_days": 15.0},
-    "ranker": {"iterations": 15, "depth": 3, "threads": 1},
+    "ranker": {"catboost": {"iterations": 15, "depth": 3, "threads": 1}},
     "quotas": {
         "two_tower": 0,
         "als": 40,

@@ -16,7 +16,8 @@ from nextreel.data import Dataset
 from nextreel.features import among, names
 from nextreel.metrics import auc, gauc
 from nextreel.pipeline import Recommender, Source
-from nextreel.ranking.catboost import Rows
+from nextreel.ranking.ranker import RELEVANCE
+from nextreel.ranking.rows import Rows
 from nextreel.store import MemoryStore
 from nextreel.training import Fitted, fit
 from nextreel.training.moments import examples
@@ -73,7 +74,7 @@ def test_retrievers_see_the_older_part_first_and_all_of_it_at_last(
     values = fitted.rows.values[:, 2 * len(sources) :]  # what is the same everywhere is left out
     assert ((values != values[:1]) & ~(np.isnan(values) & np.isnan(values[:1]))).any(axis=0).all()
     assert set(fitted.ranker.names) <= set(fitted.rows.names)
-    assert set(fitted.ranker.importance) == set(fitted.rows.names)
+    assert set(fitted.ranker.head(RELEVANCE).model.importance) == set(fitted.rows.names)
     assert set(fitted.seconds) == {"retrievers", "replay", "ranker", "refit"}
 
 

@@ -12,7 +12,7 @@ import pytest
 from nextreel.assembly import Config, MomentParams
 from nextreel.data import Dataset
 from nextreel.pipeline import Recommender
-from nextreel.ranking.catboost import Rows
+from nextreel.ranking.rows import Rows
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training import Fitted

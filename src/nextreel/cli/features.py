@@ -65,6 +65,7 @@ def list_features(
 def _importance(home: Path, release: str | None) -> Mapping[str, float]:
     """How much of the change of the ranker's score each column makes, in percent, in a release that has a ranker."""
     from nextreel.assembly import load_ranker
+    from nextreel.ranking.ranker import RELEVANCE
     from nextreel.registry import Registry
     from nextreel.system import production
 
@@ -72,7 +73,7 @@ def _importance(home: Path, release: str | None) -> Mapping[str, float]:
     ranker = load_ranker(Registry(home).open(release))
     if ranker is None:
         raise NextreelError(f"Expected a release with a ranker, got {release} without.")
-    return ranker.importance
+    return ranker.head(RELEVANCE).model.importance
 
 
 @app.command()

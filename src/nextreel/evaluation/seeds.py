@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nextreel.assembly import Config
     from nextreel.data import Dataset
 
-SEEDED = ("two_tower", "als", "moments", "ranker")  # parts of the configuration that draw at random
+SEEDED = ("two_tower", "als", "moments")  # parts of the configuration that draw at random, beside the ranker
 
 
 def evaluate_seeds(
@@ -50,7 +50,8 @@ def evaluate_seeds(
 
 def reseeded(config: Config, seed: int) -> Config:
     """The same configuration with this seed in every part that draws at random."""
-    return config.model_copy(update={name: getattr(config, name).model_copy(update={"seed": seed}) for name in SEEDED})
+    parts = {name: getattr(config, name).model_copy(update={"seed": seed}) for name in SEEDED}
+    return config.model_copy(update=parts | {"ranker": config.ranker.reseeded(seed)})
 
 
 def joined(found: Mapping[int, Results]) -> Results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from nextreel.ranking.shapley import contributions
 from nextreel.types import FloatArray, NextreelError
 
+ARRAYS = ("column", "border", "split", "leaves", "cover")
 BYTE = 8  # answers whose number a byte can hold
 
 
@@ -41,6 +43,7 @@ class Trees:
     leaves: FloatArray  # (T, 2^D)
     scale: float
     bias: float
+    cover: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float32))  # (T, 2^D) training weight of each
 
     def __len__(self) -> int:
         return len(self.leaves)
@@ -60,6 +63,33 @@ class Trees:
             leaf |= answers[split[level]]
         total = leaves[leaf + first].sum(axis=0, dtype=np.float64)
         return np.asarray(total * self.scale + self.bias, np.float32)
+
+    def contributions(self, values: FloatArray) -> FloatArray:
+        """(n, features + 1) SHAP values of the rows (n, features), and last the mean score; they sum to the score.
+
+        All of a tree's questions are asked of every row, so what each question's feature adds depends on the leaf
+        alone and stands in a table. Raises TreeError where the trees do not know how many rows each leaf had.
+        """
+        found = np.zeros((len(values), values.shape[1] + 1))
+        found[:, -1] = self.bias
+        if len(self):
+            parts, mean = self._parts
+            answers = values.T[self.column] > self.border[:, None]  # (P, n)
+            leaf = sum(answers[level] * (1 << number) for number, level in enumerate(self.split))  # (T, n)
+            found[:, -1] += self.scale * mean
+            for tree, columns in enumerate(self.column[self.split.T]):
+                for level, column in enumerate(columns):
+                    found[:, column] += self.scale * parts[tree, leaf[tree], level]
+        return found.astype(np.float32)
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.float64], float]:
+        """What each level (T, 2^D, D) adds to the leaf, and the sum of all trees' means."""
+        if self.cover.shape != self.leaves.shape:
+            raise TreeError(
+                "Expected trees that know their leaves' weights. Hint: train and publish the release again."
+            )
+        return contributions(self.leaves, self.cover, self.column[self.split.T])
 
     def over(self, columns: Sequence[int]) -> Trees:
         """The same trees over rows of these columns alone, which hold every one that is asked about."""
@@ -85,7 +115,7 @@ class Trees:
 
     def save(self, path: Path) -> None:
         """Writes the arrays into one npz file."""
-        arrays = {name: getattr(self, name) for name in ("column", "border", "split", "leaves")}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
         np.savez(path, allow_pickle=False, **arrays, scale=np.array(self.scale), bias=np.array(self.bias))
 
     @classmethod
@@ -93,7 +123,7 @@ class Trees:
         """The trees that `save` wrote. Raises TreeError for a file that is missing or wrong."""
         try:
             with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in ("column", "border", "split", "leaves")}
+                arrays = {name: stored[name] for name in ARRAYS}
                 return cls(**arrays, scale=float(stored["scale"]), bias=float(stored["bias"]))
         except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise TreeError(
@@ -121,14 +151,16 @@ def from_catboost(model: Mapping[str, Any]) -> Trees:
     depth = max(1, *(len(tree["splits"] or ()) for tree in trees)) if trees else 1
     questions: dict[tuple[int, float], int] = {}
     split = np.zeros((depth, len(trees)), np.intp)
-    leaves = np.empty((len(trees), 2**depth), np.float32)
+    leaves, cover = np.empty((2, len(trees), 2**depth), np.float32)
     for number, tree in enumerate(trees):
         for level, one in enumerate(tree["splits"] or ()):
             question = (int(one["float_feature_index"]), float(one["border"]))
             split[level, number] = questions.setdefault(question, len(questions))
         # a shallower tree: whatever the levels it lacks would answer, the leaf is the same
-        leaves[number] = np.tile(tree["leaf_values"], 2**depth // len(tree["leaf_values"]))
+        copies = 2**depth // len(tree["leaf_values"])
+        leaves[number] = np.tile(tree["leaf_values"], copies)
+        cover[number] = np.tile(tree["leaf_weights"], copies) / copies
     if trees and not questions:
         questions[0, 0.0] = 0
     column, border = np.array(list(questions), np.float64).reshape(-1, 2).T
-    return Trees(column.astype(np.intp), border.astype(np.float32), split, leaves, float(scale), float(bias[0]))
+    return Trees(column.astype(np.intp), border.astype(np.float32), split, leaves, float(scale), float(bias[0]), cover)

@@ -13,8 +13,9 @@ from nextreel.assembly import Config, Models, build
 from nextreel.features import words
 from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
-from nextreel.ranking import catboost
-from nextreel.ranking.catboost import CatBoostRanker, Rows
+from nextreel.ranking import families
+from nextreel.ranking.ranker import RELEVANCE, FittedRanker
+from nextreel.ranking.rows import Rows
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.transitions import fit_transitions
 from nextreel.store import MemoryStore
@@ -34,7 +35,7 @@ class Fitted:
     catalogue: Catalogue
     timed: bool
     models: Models
-    ranker: CatBoostRanker
+    ranker: FittedRanker
     store: MemoryStore
     recommender: Recommender
     rows: Rows  # what the ranker was fitted on
@@ -136,7 +137,7 @@ def fit_models(
     )
 
 
-def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> CatBoostRanker:
+def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> FittedRanker:
     """The ranker, its number of trees chosen on people whose moments it did not see."""
     people = np.unique(rows.users)
     rng = np.random.default_rng(config.moments.seed)
@@ -144,4 +145,5 @@ def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> CatBo
     valid = np.isin(rows.users, held)
     if valid.all():  # one person alone: nothing to hold out
         valid = rows.groups == rows.groups[-1]
-    return catboost.fit(rows.take(~valid), rows.take(valid), config.ranker, progress)
+    with progress("fitting the ranker", None):
+        return families.fit({RELEVANCE: rows.take(~valid)}, {RELEVANCE: rows.take(valid)}, config.ranker)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nextreel.assembly import MomentParams
 from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
-from nextreel.ranking.catboost import Rows
+from nextreel.ranking.rows import Rows
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.types import DAY, UNKNOWN, Events, FloatArray, NextreelError, Request, RowArray, UserId

@@ -1,0 +1,81 @@
+"""The rankers to choose from, each by the name of its module: parameters, fitting and loading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from nextreel.features import fingerprint
+from nextreel.params import Params
+from nextreel.ranking import calibration, catboost, deepfm, lightgbm, ranker, xgboost
+from nextreel.ranking.catboost import CatBoostParams
+from nextreel.ranking.deepfm import DeepFmParams
+from nextreel.ranking.lightgbm import LightGbmParams
+from nextreel.ranking.model import Scorer
+from nextreel.ranking.ranker import RELEVANCE, FittedRanker, Head
+from nextreel.ranking.rows import Rows
+from nextreel.ranking.xgboost import XgBoostParams
+from nextreel.types import NextreelError
+
+Family: TypeAlias = Literal["catboost", "lightgbm", "xgboost", "deepfm"]
+
+_FITS: Mapping[str, Any] = {
+    "catboost": catboost.fit,
+    "lightgbm": lightgbm.fit,
+    "xgboost": xgboost.fit,
+    "deepfm": deepfm.fit,
+}
+_LOADS: Mapping[str, Callable[[Path], Scorer]] = {
+    "catboost": catboost.load,
+    "lightgbm": lightgbm.load,
+    "xgboost": xgboost.load,
+    "deepfm": deepfm.load,
+}
+
+
+class RankerParams(Params):
+    """Which ranker a release has, how each family is fitted, and what the list is ordered by."""
+
+    family: Family = "catboost"
+    value: str = RELEVANCE  # formula over the objectives, such as "relevance + 2 * like": no new fit is needed for it
+    catboost: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
+    lightgbm: LightGbmParams = LightGbmParams()
+    xgboost: XgBoostParams = XgBoostParams()
+    deepfm: DeepFmParams = DeepFmParams()
+
+    def reseeded(self, seed: int) -> RankerParams:
+        """The same with this seed in every family."""
+        families = {name: getattr(self, name).model_copy(update={"seed": seed}) for name in _FITS}
+        return self.model_copy(update=families)
+
+
+def fit(train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerParams) -> FittedRanker:
+    """The ranker of the chosen family with one head for each objective, all over the same columns.
+
+    `relevance` is learnt as an order. Every other objective is learnt as a probability and calibrated on `valid`, which
+    also chooses how long each is fitted. Raises `NextreelError` where an objective has no positive row in either part,
+    or the columns of the objectives are not the same.
+    """
+    names = {rows.names for rows in train.values()} | {rows.names for rows in valid.values()}
+    if len(names) != 1 or list(train) != list(valid):
+        raise NextreelError(
+            f"Expected rows of the same columns for the same objectives, got {len(names)} sets of columns for "
+            f"{', '.join(train)} to train on and {', '.join(valid)} to validate."
+        )
+    one = getattr(params, params.family)
+    heads = []
+    for objective, rows in train.items():
+        held = valid[objective]
+        if objective == RELEVANCE:
+            heads.append(Head(objective, _FITS[params.family](rows, held, "ranking", one)))
+        else:
+            model = _FITS[params.family](rows, held, "probability", one)
+            heads.append(Head(objective, model, calibration.fit(model.scorer.score(held.values), held.labels)))
+    columns = names.pop()
+    return FittedRanker(params.family, columns, tuple(heads), fingerprint(columns))
+
+
+def load(folder: Path) -> FittedRanker:
+    """The ranker that `FittedRanker.save` wrote into the folder."""
+    return ranker.load(folder, _LOADS)

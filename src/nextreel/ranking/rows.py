@@ -1,0 +1,71 @@
+"""What rankers learn from: judged candidates as columns, grouped by moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextreel.types import FloatArray, NextreelError
+
+SCORES_AND_RANKS = ("score_", "rank_")  # how the columns begin that every moment has anyway
+
+# "ranking": the order within a moment is learnt, scores mean nothing else; "probability": how likely, or what part
+Loss: TypeAlias = Literal["ranking", "probability"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Judged candidates of many moments, with one label each: what one objective learns from."""
+
+    names: tuple[str, ...]
+    values: FloatArray  # (n, features)
+    labels: FloatArray  # (n,) graded relevance of 0 and more, or from 0 to 1 where a probability is learnt
+    groups: NDArray[np.int64]  # (n,) number of the moment; the rows of a moment stand together
+    weights: FloatArray  # (n,) weight of the moment, the same for all its rows
+    at: NDArray[np.float64]  # (n,) time of the moment
+    users: NDArray[np.int32]  # (n,) code of the person
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def over(self, columns: tuple[str, ...]) -> Rows:
+        """The same rows with these columns alone, in this order."""
+        place = {name: n for n, name in enumerate(self.names)}
+        return replace(self, names=columns, values=self.values[:, [place[name] for name in columns]])
+
+    def varying(self) -> Rows:
+        """The same rows with only the features that are not the same in all of them; scores and ranks stay."""
+        first = self.values[:1]
+        same = ((self.values == first) | (np.isnan(self.values) & np.isnan(first))).all(axis=0)
+        kept = [n for n, name in enumerate(self.names) if not same[n] or name.startswith(SCORES_AND_RANKS)]
+        return self.over(tuple(self.names[n] for n in kept))
+
+    def take(self, mask: NDArray[np.bool_]) -> Rows:
+        """The chosen rows in their order."""
+        return Rows(
+            self.names,
+            self.values[mask],
+            self.labels[mask],
+            self.groups[mask],
+            self.weights[mask],
+            self.at[mask],
+            self.users[mask],
+        )
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(moments,) how many rows each moment has."""
+        first = np.flatnonzero(np.diff(self.groups, prepend=self.groups[:1] - 1))
+        return np.diff(first, append=len(self)).astype(np.int64)
+
+
+def check(train: Rows, valid: Rows) -> None:
+    """Raises `NextreelError` when either part has no positive row."""
+    for name, part in (("training", train), ("validation", valid)):
+        if not len(part) or not (part.labels > 0).any():
+            raise NextreelError(
+                f"Expected {name} moments with at least one positive among the candidates, got none. "
+                "Hint: more interactions, or a longer label horizon."
+            )
