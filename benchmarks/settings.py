@@ -34,8 +34,7 @@ from nextreel.evaluation.trials import Trial, frozen
 from nextreel.ranking.ranker import FittedRanker
 from nextreel.ranking.rows import Rows
 from nextreel.store.memory import relevance_of
-from nextreel.training.fit import fit_models, fit_ranker
-from nextreel.training.moments import examples
+from nextreel.training.fit import fit_models, fit_ranker, ranker_rows
 from nextreel.types import UNKNOWN, RowArray
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -82,7 +81,7 @@ class Bench:
     known: Trial
     fitted: dict[str, tuple[Models, Models]] = field(default_factory=dict)
     rankers: dict[str, FittedRanker] = field(default_factory=dict)
-    replayed: dict[str, Rows] = field(default_factory=dict)
+    replayed: dict[str, dict[str, Rows]] = field(default_factory=dict)
 
     def retrievers(self, config: Config) -> tuple[Models, Models]:
         """The models of the older events alone and of all known ones; variants share what they do not change."""
@@ -106,17 +105,17 @@ class Bench:
         older = on(events.take(slice(first)), graded[:first])
         return older, on(events, graded, warm=older)
 
-    def rows(self, config: Config, older: Models) -> Rows:
+    def rows(self, config: Config, older: Models) -> dict[str, Rows]:
         """What the ranker learns from; kept while only the ranker changes."""
-        parts = {name: getattr(config, name).model_dump(mode="json") for name in (*MODELS, "moments", "quotas")}
+        parts = {
+            name: getattr(config, name).model_dump(mode="json") for name in (*MODELS, "moments", "exposures", "quotas")
+        }
         key = json.dumps(parts, sort_keys=True)
         if key not in self.replayed:
             events, catalogue = self.known.history, self.dataset.catalogue
             first = int(len(events) * (1 - config.moments.share))
-            store = new_store(self.dataset, config)
-            store.apply_many(events.take(slice(first)))
-            recommender = build(config, catalogue, store, older, None, timed=self.dataset.timed)
-            self.replayed[key] = examples(events, store, recommender, first, config.moments).varying()
+            profiles, timed = self.dataset.profiles, self.dataset.timed
+            self.replayed[key], _ = ranker_rows(events, first, catalogue, config, older, profiles, timed=timed)
             while len(self.replayed) > KEPT:
                 self.replayed.pop(next(iter(self.replayed)))
                 self.rankers.clear()  # they are known by rows that may be gone

@@ -62,6 +62,18 @@ class MomentParams(Params):
     seed: int = 42
 
 
+class ExposureParams(Params):
+    """Which impressions the objectives besides relevance are learnt from, and what counts as their answer."""
+
+    visits: int = Field(default=20_000, ge=0)  # at most so many, drawn at random; 0: relevance alone is learnt
+    visit_minutes: float = Field(default=30.0, gt=0)  # a silence so long ends a visit
+    within_hours: float = Field(default=24.0, gt=0)  # what a person does so soon afterwards is an answer
+    long_view_seconds: float = Field(default=18.0, gt=0)  # a play so long, or of the whole video, is a long view
+    duration_groups: int = Field(default=30, ge=1)  # watch times are compared among videos about as long
+    least: int = Field(default=100, ge=1)  # an objective with fewer positive rows is not learnt
+    seed: int = 42
+
+
 class Quotas(Params):
     """How many eligible candidates each source may propose; 0 leaves a source out. Long lists get more."""
 
@@ -94,6 +106,7 @@ class Config(Params):
     fresh: FreshParams = FreshParams()
     quotas: Quotas = Quotas()
     moments: MomentParams = MomentParams()
+    exposures: ExposureParams = ExposureParams()
     ranker: RankerParams = RankerParams()
     vocabulary_floor: int = Field(default=5, ge=1)  # a country, device … that is rarer counts as unknown
     per_place: float = Field(default=12.0, ge=0)  # proposals of all sources for each place, where the quotas give less

@@ -65,6 +65,7 @@ class Event:
     request_id: str | None = None
     event_id: str | None = None
     location: str | None = None  # where the person was: a country, a city, "home"
+    surface: str | None = None  # which page or tab of the product showed the video
 
 
 _NONE: NDArray[np.int32] = np.empty(0, np.int32)  # a column that the source does not have
@@ -87,13 +88,15 @@ class Events:
     channel: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) code of the channel it is about
     device: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) codes into devices
     location: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) codes into locations
+    surface: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) codes into surfaces
     position: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) place in the list shown, 0 = first
     request: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) number of the answer it follows from
     devices: tuple[str, ...] = ()
     locations: tuple[str, ...] = ()
+    surfaces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("channel", "device", "location", "position", "request"):
+        for name in ("channel", "device", "location", "surface", "position", "request"):
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.broadcast_to(np.int32(UNKNOWN), len(self.at)))
 
@@ -101,7 +104,7 @@ class Events:
         return len(self.at)
 
     def take(self, which: slice | NDArray[Any]) -> Events:
-        """The chosen events in the given order; the codes of users, devices and locations stay the same."""
+        """The chosen events in the given order; the codes of users and of words stay the same."""
         return Events(
             self.user_ids,
             self.user[which],
@@ -113,16 +116,18 @@ class Events:
             self.channel[which],
             self.device[which],
             self.location[which],
+            self.surface[which],
             self.position[which],
             self.request[which],
             self.devices,
             self.locations,
+            self.surfaces,
         )
 
 
 def joined(parts: Sequence[Events]) -> Events:
-    """All events of the parts, which have the same people, devices and locations, in the order of the parts."""
-    names = [one.name for one in fields(Events) if one.name not in ("user_ids", "devices", "locations")]
+    """All events of the parts, which have the same people and words, in the order of the parts."""
+    names = [one.name for one in fields(Events) if one.name not in ("user_ids", "devices", "locations", "surfaces")]
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return replace(parts[0], **columns)
 
@@ -222,6 +227,7 @@ class Request:
     variant: str | None = None
     seed: int = 0
     anytime: bool = False  # a list for whenever the person comes next: how long they were away is not known
+    surface: str | None = None  # which page or tab asks
 
 
 @dataclass(slots=True)

@@ -68,13 +68,15 @@ def test_retrievers_see_the_older_part_first_and_all_of_it_at_last(
     first = int(len(tiny_dataset.events) * (1 - quick_config.moments.share))
     assert [len(events) for events in given] == [first, len(tiny_dataset.events)]
     assert fitted.models is models[1]
-    assert fitted.rows.at.min() >= tiny_dataset.events.at[first]  # nothing that the retrievers knew is judged
+    assert (
+        fitted.rows[RELEVANCE].at.min() >= tiny_dataset.events.at[first]
+    )  # nothing that the retrievers knew is judged
     sources = [source.retriever.name for source in fitted.recommender.sources]
-    assert fitted.rows.names == names(among(fitted.rows.names, timed=True), sources)
-    values = fitted.rows.values[:, 2 * len(sources) :]  # what is the same everywhere is left out
+    assert fitted.rows[RELEVANCE].names == names(among(fitted.rows[RELEVANCE].names, timed=True), sources)
+    values = fitted.rows[RELEVANCE].values[:, 2 * len(sources) :]  # what is the same everywhere is left out
     assert ((values != values[:1]) & ~(np.isnan(values) & np.isnan(values[:1]))).any(axis=0).all()
-    assert set(fitted.ranker.names) <= set(fitted.rows.names)
-    assert set(fitted.ranker.head(RELEVANCE).model.importance) == set(fitted.rows.names)
+    assert set(fitted.ranker.names) <= set(fitted.rows[RELEVANCE].names)
+    assert set(fitted.ranker.head(RELEVANCE).model.importance) == set(fitted.rows[RELEVANCE].names)
     assert set(fitted.seconds) == {"retrievers", "replay", "ranker", "refit"}
 
 
@@ -124,7 +126,7 @@ def test_the_towers_judge_ranker_rows_no_better_than_what_nobody_has_seen(
 ) -> None:
     config, known = still.fitted.config, still.known
     first = len(still.given[0])
-    on_ranker_rows = areas(still.fitted.rows)
+    on_ranker_rows = areas(still.fitted.rows[RELEVANCE])
     validation = areas(tower_rows(still.dataset, still.models[0], known, config, recommender_of))
     # the towers of the release have seen what the ranker's rows are about: what a leak would look like
     leaky = areas(tower_rows(still.dataset.until(known), still.models[1], first, config, recommender_of))
@@ -216,8 +218,8 @@ def test_data_without_times_give_a_system_without_times(tiny_dataset: Dataset, q
     fitted = fit(untimed, quick_config)
     sources = [source.retriever.name for source in fitted.recommender.sources]
     assert sources == ["als", "ease", "item_item", "transitions", "popular_all"]
-    assert fitted.rows.names == names(among(fitted.rows.names, timed=False), sources)
-    assert "hour_sin" not in fitted.rows.names
+    assert fitted.rows[RELEVANCE].names == names(among(fitted.rows[RELEVANCE].names, timed=False), sources)
+    assert "hour_sin" not in fitted.rows[RELEVANCE].names
     slate = fitted.recommender.recommend(Request(untimed.events.user_ids[0], float(len(numbers)), 10))
     assert (len(slate.rows), slate.level) == (10, "full")
 

@@ -50,7 +50,7 @@ def test_the_manifest_tells_what_the_release_was_made_from(trained: Path, tiny_d
     registry = Registry(trained)
     manifest = registry.show(str(registry.production()))
     assert manifest["lineage"]["dataset"] == json.loads(json.dumps(tiny_dataset.manifest.to_json()))
-    assert manifest["lineage"]["ranker_rows"] > 0
+    assert manifest["lineage"]["ranker_rows"]["relevance"] > 0
     assert manifest["metrics"]["ranker_trees"] >= 1
 
 

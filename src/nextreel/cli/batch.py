@@ -118,7 +118,12 @@ def _to_parts(
 
 
 def score(
-    pairs: Annotated[Path, typer.Option(help="Table (.parquet or .csv) with user_id, video_id and timestamp.")],
+    pairs: Annotated[
+        Path,
+        typer.Option(
+            help="Table (.parquet or .csv) with user_id, video_id, timestamp; device, location, surface where known."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="File to write: .parquet or .csv.")],
     home: Home = HOME,
 ) -> None:

@@ -105,6 +105,7 @@ def assemble(tables: Tables, sources: Sequence[Source], warnings: Sequence[str] 
         request=_numbered(rows, "request_id"),
         **_words(rows, "device"),
         **_words(rows, "location"),
+        **_words(rows, "surface"),
     )
     if timed and bool((at[1:] < at[:-1]).any()):
         events = events.take(np.argsort(at, kind="stable"))

@@ -43,6 +43,7 @@ LOG = Schema(
         *(Column(name, "flag", "what the person did", required=True) for name in _FLAGS),
         Column("play_time_ms", "number", "how long it was played", required=True, low=0, unit="milliseconds"),
         Column("duration_ms", "number", "its length, 0 where unknown", required=True, low=0, unit="milliseconds"),
+        Column("tab", "text", "number of the tab that showed it"),
     ),
 )
 VIDEO_FEATURES = Schema(
@@ -99,8 +100,8 @@ def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS) -> Imported:
     length of the video), a like, a comment, a share (is_forward), a subscribe to the author (is_follow) and a dislike
     (is_hate). All of them have the time of the exposure, the only one there is, in UTC. Kuaishou's long_view is no
     event: where the duration is known it says (but for 1 row in 395) whether 18 seconds or all of a shorter video
-    were played, which the watch time tells too. Left out for want of a column: tab, is_rand, is_profile_enter and
-    the time spent on the profile and in the comments.
+    were played, which the watch time tells too. The tab is the surface. Left out for want of a column: is_rand,
+    is_profile_enter and the time spent on the profile and in the comments.
 
     Videos: the author is the channel; the first tag the category and all of them the child categories; kind and
     upload tool the tags; published at the start, in Beijing, of the upload day. There are no titles.
@@ -210,6 +211,7 @@ def _events(log: pl.DataFrame) -> pl.DataFrame:
             pl.lit(kind).alias("kind"),
             _stamp(pl.col("time_ms")).alias("timestamp"),
             (pl.col("watch_time") if kind in {"watch", "complete"} else pl.lit(None, pl.Float64)).alias("watch_time"),
+            pl.concat_str(pl.lit("tab "), pl.col("tab")).alias("surface"),
             pl.lit(place, pl.Int8).alias("place"),
         )
         for place, (kind, where) in enumerate(_kinds().items())

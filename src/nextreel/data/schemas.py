@@ -152,6 +152,7 @@ INTERACTIONS = Schema(
         Column("event_id", "id", "names the event; of rows with the same one only the first is an event"),
         Column("device", "text", "such as phone or tv", coded=True),
         Column("location", "text", "where", coded=True),
+        Column("surface", "text", "the page or tab that showed it", coded=True),
         Column("position", "whole", "place in the list that was shown, 0 = first", low=0, high=1_000_000),
         Column("request_id", "id", "which answer the event follows from", coded=True),
     ),

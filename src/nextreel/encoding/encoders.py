@@ -46,8 +46,8 @@ class Encoders:
     """Every encoder by name, and the vectors of titles and tags in the order of a catalogue.
 
     Vocabularies: `video`, `channel`, `category`, `country`, `language` (of people and videos alike), `gender`,
-    `device`, `location`, and `user` where it was asked for. Normalizers: `age` (years), `duration` (seconds),
-    `upload_age` (days), `popularity` (plays). Buckets: `age`, `duration`, `popularity`.
+    `device`, `location`, `surface`, and `user` where it was asked for. Normalizers: `age` (years), `duration`
+    (seconds), `upload_age` (days), `popularity` (plays). Buckets: `age`, `duration`, `popularity`.
     """
 
     vocabularies: Mapping[str, Vocabulary]
@@ -242,6 +242,7 @@ def _vocabularies(
         "language": languages.items(),
         "device": _named(events.devices, events.device),
         "location": _named(events.locations, events.location),
+        "surface": _named(events.surfaces, events.surface),
     }
     if params.user_min_count is not None:
         counted["user"] = _named(events.user_ids.tolist(), events.user[positive])

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from nextreel.assembly import Config
     from nextreel.data import Dataset
 
-SEEDED = ("two_tower", "als", "moments")  # parts of the configuration that draw at random, beside the ranker
+SEEDED = (
+    "two_tower",
+    "als",
+    "moments",
+    "exposures",
+)  # parts of the configuration that draw at random, beside the ranker
 
 
 def evaluate_seeds(

@@ -44,6 +44,7 @@ TIMELESS: tuple[Feature, ...] = (
     user.user_language,
     user.device,
     user.location,
+    user.surface,
     user.average_watch_time,
     user.subscriptions,
     video.category,

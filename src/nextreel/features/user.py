@@ -124,6 +124,15 @@ def location(moment: Moment) -> float:
     return _code(moment, "location", moment.request.country)
 
 
+def surface(moment: Moment) -> float:
+    """Code of the page or tab that asks, the most frequent first; 0 is any other, NaN unknown.
+
+    Unit: category
+    Reads: request.surface, codes.surface
+    """
+    return _code(moment, "surface", moment.request.surface)
+
+
 def part_of_day(moment: Moment) -> float:
     """Part of the day in UTC: 0 night (from 0), 1 morning (from 6), 2 afternoon (from 12), 3 evening (from 18).
 

@@ -13,7 +13,7 @@ from nextreel.encoding import vocabulary
 from nextreel.encoding.vocabulary import Vocabulary
 from nextreel.types import Codes, Events, Profile
 
-NAMES = ("country", "user_language", "device", "location")
+NAMES = ("country", "user_language", "device", "location", "surface")
 
 
 def fit(events: Events, profiles: Sequence[Profile], floor: int) -> dict[str, Vocabulary]:
@@ -27,6 +27,7 @@ def fit(events: Events, profiles: Sequence[Profile], floor: int) -> dict[str, Vo
         "user_language": Counter(one.language for one in people if one.language is not None),
         "device": _counted(events.device, events.devices),
         "location": _counted(events.location, events.locations),
+        "surface": _counted(events.surface, events.surfaces),
     }
     # sorted, so that the codes of equally frequent words do not hang on the order of the people
     return {name: vocabulary.from_counts(name, sorted(counts.items()), floor) for name, counts in said.items()}

@@ -92,6 +92,7 @@ class _Replay:
         self.counted = 0
         self.device = [*shared.events.devices, None]  # UNKNOWN (-1) is the last
         self.location = [*shared.events.locations, None]
+        self.surface = [*shared.events.surfaces, None]
         self.start = own.visits.start.tolist()
         self.user, self.at = own.visits.user.tolist(), own.visits.at.tolist()
         first = np.searchsorted(own.events.user, people)
@@ -109,6 +110,7 @@ class _Replay:
             self.at[visit],
             device=self.device[self.own.events.device[first]],
             country=self.location[self.own.events.location[first]],
+            surface=self.surface[self.own.events.surface[first]],
         )
         return self._moment(request, state, np.empty(0, np.int32))
 

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("channel", pa.int32()),
         ("device", pa.int32()),
         ("location", pa.int32()),
+        ("surface", pa.int32()),
         ("position", pa.int32()),
         ("request", pa.int32()),
         ("graded", pa.float32()),
@@ -99,5 +100,11 @@ def own_of(shared: Shared, table: pa.Table) -> Own:
     columns = {name: np.ascontiguousarray(table[name].to_numpy()[order]) for name in SCHEMA.names[2:]}
     graded, split, before = (columns.pop(name) for name in SCHEMA.names[-3:])
     known = shared.events
-    events = Events(np.empty(0, np.int64), **columns, devices=known.devices, locations=known.locations)
+    events = Events(
+        np.empty(0, np.int64),
+        **columns,
+        devices=known.devices,
+        locations=known.locations,
+        surfaces=known.surfaces,
+    )
     return Own(events, graded, split, before, visits_of(events, split, shared.timed, shared.params))

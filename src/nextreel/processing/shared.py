@@ -46,7 +46,13 @@ class Shared:
     def codes(self) -> Codes:
         """Word to code for the features that are categories of a profile or a request."""
         known = self.encoders.vocabularies
-        of = {"country": "country", "user_language": "language", "device": "device", "location": "location"}
+        of = {
+            "country": "country",
+            "user_language": "language",
+            "device": "device",
+            "location": "location",
+            "surface": "surface",
+        }
         return {feature: known[name].codes for feature, name in of.items()}
 
     def profiles(self, users: NDArray[np.int32]) -> list[Profile]:
@@ -66,6 +72,7 @@ class Shared:
         about = {
             "devices": self.events.devices,
             "locations": self.events.locations,
+            "surfaces": self.events.surfaces,
             "timed": self.timed,
             "params": self.params.model_dump(mode="json"),
         }
@@ -88,6 +95,7 @@ class Shared:
             **mapped,
             devices=tuple(about["devices"]),
             locations=tuple(about["locations"]),
+            surfaces=tuple(about["surfaces"]),
         )
         params = ProcessingParams.model_validate(about["params"])
         catalogue = catalogue_file.load(folder / CATALOGUE)

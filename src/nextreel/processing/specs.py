@@ -22,6 +22,7 @@ _ENCODED = {
     "gender": "vocabularies/gender",
     "device": "vocabularies/device",
     "location": "vocabularies/location",
+    "surface": "vocabularies/surface",
     "video": "vocabularies/video",
     "history": "vocabularies/video",
     "category": "vocabularies/category",

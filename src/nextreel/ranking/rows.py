@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -36,13 +37,6 @@ class Rows:
         place = {name: n for n, name in enumerate(self.names)}
         return replace(self, names=columns, values=self.values[:, [place[name] for name in columns]])
 
-    def varying(self) -> Rows:
-        """The same rows with only the features that are not the same in all of them; scores and ranks stay."""
-        first = self.values[:1]
-        same = ((self.values == first) | (np.isnan(self.values) & np.isnan(first))).all(axis=0)
-        kept = [n for n, name in enumerate(self.names) if not same[n] or name.startswith(SCORES_AND_RANKS)]
-        return self.over(tuple(self.names[n] for n in kept))
-
     def take(self, mask: NDArray[np.bool_]) -> Rows:
         """The chosen rows in their order."""
         return Rows(
@@ -59,6 +53,21 @@ class Rows:
         """(moments,) how many rows each moment has."""
         first = np.flatnonzero(np.diff(self.groups, prepend=self.groups[:1] - 1))
         return np.diff(first, append=len(self)).astype(np.int64)
+
+
+def varying(tables: Mapping[str, Rows]) -> dict[str, Rows]:
+    """The same rows with only the features that are not the same in all of a table; scores and ranks stay.
+
+    The tables have the same columns before and after. Values that tables share stay shared.
+    """
+    names = next(iter(tables.values())).names
+    kept = np.array([name.startswith(SCORES_AND_RANKS) for name in names])
+    shared = {id(rows.values): rows.values for rows in tables.values()}
+    for values in shared.values():
+        kept |= ~((values == values[:1]) | (np.isnan(values) & np.isnan(values[:1]))).all(axis=0)
+    chosen = tuple(name for name, keep in zip(names, kept.tolist(), strict=True) if keep)
+    narrow = {key: np.ascontiguousarray(values[:, kept]) for key, values in shared.items()}
+    return {name: replace(rows, names=chosen, values=narrow[id(rows.values)]) for name, rows in tables.items()}
 
 
 def check(train: Rows, valid: Rows) -> None:

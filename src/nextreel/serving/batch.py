@@ -285,8 +285,8 @@ def _write_manifest(out: Path, about: dict[str, Any]) -> None:
 def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) -> pa.Table:
     """The pairs with a column for each objective and the joined `value`, in their order.
 
-    A pair is judged by the state of now at its timestamp. Raises `NextreelError` for a video the release does not
-    know, or a release without a ranker.
+    A pair is judged by the state of now at its timestamp, and where the columns device, location and surface say.
+    Raises `NextreelError` for a video the release does not know, or a release without a ranker.
     """
     recommender = system.recommender
     ranker = recommender.ranker
@@ -303,12 +303,12 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
         )
     objectives = np.empty((len(rows), len(ranker.objectives)), np.float32)
     value = np.empty(len(rows), np.float32)
-    groups: dict[tuple[UserId, float], list[int]] = {}
-    for number, key in enumerate(zip(users, _seconds(pairs), strict=True)):
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, key in enumerate(zip(users, _seconds(pairs), *_context(pairs), strict=True)):
         groups.setdefault(key, []).append(number)
     with progress("scoring", len(rows)) as advance:
-        for (user, at), numbers in groups.items():
-            request = Request(user, at, k=1)
+        for (user, at, device, country, surface), numbers in groups.items():
+            request = Request(user, at, k=1, device=device, country=country, surface=surface)
             moment_of_pairs = recommender.gather(request, rows[numbers])
             objectives[numbers] = ranker.score(recommender.matrix(moment_of_pairs))
             value[numbers] = recommender.value(objectives[numbers])
@@ -317,6 +317,15 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
     for column, name in enumerate(ranker.objectives):
         scored = scored.append_column(name, pa.array(objectives[:, column]))
     return scored.append_column("value", pa.array(value))
+
+
+def _context(pairs: pa.Table) -> list[list[str | None]]:
+    """The columns device, location and surface as text, None where there is nothing."""
+    nothing = [None] * len(pairs)
+    return [
+        pairs[name].cast(pa.string()).to_pylist() if name in pairs.column_names else nothing
+        for name in ("device", "location", "surface")
+    ]
 
 
 def moment(system: System, user_id: UserId | None, at: At) -> float:

@@ -35,6 +35,7 @@ class ContextIn(_In):
 
     device: Text | None = None
     country: Text | None = None
+    surface: Text | None = None
 
 
 class FiltersIn(_In):
@@ -68,6 +69,7 @@ class FeedbackIn(_In):
     watch_seconds: FiniteFloat | None = Field(default=None, ge=0)
     device: Text | None = None
     location: Text | None = None
+    surface: Text | None = None
     position: int | None = Field(default=None, ge=0)
     request_id: Text | None = Field(default=None, description="request_id of the slate in which the video was shown")
     event_id: Text | None = Field(default=None, description="sending the same id again has no further effect")

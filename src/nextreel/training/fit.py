@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -15,11 +15,12 @@ from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
 from nextreel.ranking import families
 from nextreel.ranking.ranker import RELEVANCE, FittedRanker
-from nextreel.ranking.rows import Rows
+from nextreel.ranking.rows import Rows, varying
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.transitions import fit_transitions
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
+from nextreel.training.exposures import exposure_rows
 from nextreel.training.moments import examples
 from nextreel.types import Catalogue, Events, FloatArray, NextreelError, Profile
 
@@ -38,7 +39,7 @@ class Fitted:
     ranker: FittedRanker
     store: MemoryStore
     recommender: Recommender
-    rows: Rows  # what the ranker was fitted on
+    rows: dict[str, Rows]  # objective -> what the ranker was fitted on
     metrics: dict[str, float]
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall-clock seconds
 
@@ -63,11 +64,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
-    profiles = dict(zip(events.user_ids.tolist(), dataset.profiles, strict=True))
-    store = MemoryStore(catalogue, config.relevance, profiles)
-    store.apply_many(older)
-    recommender = build(config, catalogue, store, models, None, timed=timed)
-    rows = examples(events, store, recommender, first, config.moments, progress).varying()
+    rows, store = ranker_rows(events, first, catalogue, config, models, dataset.profiles, progress, timed=timed)
     seconds["replay"] = perf_counter() - started
 
     started = perf_counter()
@@ -137,13 +134,46 @@ def fit_models(
     )
 
 
-def fit_ranker(rows: Rows, config: Config, progress: Progress = silent) -> FittedRanker:
-    """The ranker, its number of trees chosen on people whose moments it did not see."""
-    people = np.unique(rows.users)
+def ranker_rows(
+    events: Events,
+    first: int,
+    catalogue: Catalogue,
+    config: Config,
+    models: Models,
+    profiles: Sequence[Profile],
+    progress: Progress = silent,
+    *,
+    timed: bool = True,
+) -> tuple[dict[str, Rows], MemoryStore]:
+    """What each objective learns from the events from number `first` on, and the store after the last of them.
+
+    `models` are fitted on the events before. Relevance is learnt from moments of which the sources propose candidates,
+    the other objectives from what was really shown, where the data tell that.
+    """
+    known = dict(zip(events.user_ids.tolist(), profiles, strict=True))
+
+    def replay() -> tuple[MemoryStore, Recommender]:
+        store = MemoryStore(catalogue, config.relevance, known)
+        store.apply_many(events.take(slice(first)))
+        return store, build(config, catalogue, store, models, None, timed=timed)
+
+    store, recommender = replay()
+    rows = {RELEVANCE: examples(events, store, recommender, first, config.moments, progress)}
+    if timed and config.exposures.visits:
+        rows |= exposure_rows(events, *replay(), first, config.exposures, progress)
+    return varying(rows), store
+
+
+def fit_ranker(rows: Mapping[str, Rows], config: Config, progress: Progress = silent) -> FittedRanker:
+    """The ranker, the size of each head chosen on people whose rows it did not see."""
+    people = np.unique(np.concatenate([one.users for one in rows.values()]))
     rng = np.random.default_rng(config.moments.seed)
     held = rng.choice(people, max(1, int(len(people) * config.moments.holdout)), replace=False)
-    valid = np.isin(rows.users, held)
-    if valid.all():  # one person alone: nothing to hold out
-        valid = rows.groups == rows.groups[-1]
+    train, valid = {}, {}
+    for objective, one in rows.items():
+        judged = np.isin(one.users, held)
+        if judged.all() or not judged.any():  # one person alone, or none of those held: the last moment it is
+            judged = one.groups == one.groups[-1]
+        train[objective], valid[objective] = one.take(~judged), one.take(judged)
     with progress("fitting the ranker", None):
-        return families.fit({RELEVANCE: rows.take(~valid)}, {RELEVANCE: rows.take(valid)}, config.ranker)
+        return families.fit(train, valid, config.ranker)

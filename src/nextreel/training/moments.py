@@ -152,6 +152,7 @@ def _replayed(
     applied = first
     newest = _newest(events, moments)
     devices, places = _said(events.device, events.devices, newest), _said(events.location, events.locations, newest)
+    pages = _said(events.surface, events.surfaces, newest)
     with progress("replaying moments", len(moments.position)) as advance:
         for number, (position, user, at, active) in enumerate(
             zip(moments.position, moments.user, moments.at, moments.active, strict=True)
@@ -162,7 +163,13 @@ def _replayed(
             yield (
                 number,
                 Request(
-                    _id(events, int(user)), float(at), k=k, seed=number, device=devices[number], country=places[number]
+                    _id(events, int(user)),
+                    float(at),
+                    k=k,
+                    seed=number,
+                    device=devices[number],
+                    country=places[number],
+                    surface=pages[number],
                 ),
                 int(user),
                 int(position),

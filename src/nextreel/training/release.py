@@ -68,5 +68,5 @@ def lineage(fitted: Fitted, dataset: Dataset) -> dict[str, Any]:
         "nextreel": nextreel.__version__,
         "python": platform.python_version(),
         "seconds": fitted.seconds,
-        "ranker_rows": len(fitted.rows),
+        "ranker_rows": {objective: len(rows) for objective, rows in fitted.rows.items()},
     }

@@ -36,6 +36,7 @@ def router(system: System) -> APIRouter:
             watch_seconds=given.watch_seconds,
             device=given.device,
             location=given.location,
+            surface=given.surface,
             position=given.position,
             request_id=given.request_id,
             event_id=given.event_id or uuid.uuid4().hex,

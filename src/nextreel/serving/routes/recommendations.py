@@ -39,6 +39,7 @@ def router(system: System) -> APIRouter:
             session_id=wanted.session_id,
             device=wanted.context.device,
             country=wanted.context.country,
+            surface=wanted.context.surface,
             categories=wanted.filters.categories,
             languages=wanted.filters.languages,
             max_maturity=wanted.filters.max_maturity,

@@ -1,0 +1,275 @@
+"""Real short-video logs: how well each ranker orders what people were shown on the last day of KuaiRand-Pure.
+
+25 to 29 April train, the exposures of the 30th are judged. The files of the earlier days are written into a folder of
+their own; `nextreel data import`, `nextreel train` and `nextreel score` see nothing else of the logs than the columns
+user_id, video_id, time and tab of the last day. Their scores are judged here, by lines that share no code with
+nextreel, beside two outsiders: LightGBM on the raw columns of all three files, ids among them (its number of trees
+chosen on the 29th, then fitted on all five days), and the smoothed rate of each video in training.
+
+GAUC is the mean AUC of the people whose answers differ, weighted by their exposures; NDCG@10 the mean over the people
+with at least one positive. The intervals are of differences from the better outsider, by a bootstrap over people.
+
+    python benchmarks/kuairand.py --data DIR                         (about half an hour on two cores)
+    python benchmarks/kuairand.py --data DIR --family lightgbm --seed 42
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess  # nextreel itself, with fixed arguments
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from nextreel.evaluation.lineage import commit, hardware, versions
+
+RESULTS = Path(__file__).resolve().parent / "results" / "kuairand.json"
+NEXTREEL = str(Path(sys.executable).with_name("nextreel"))
+LAST = 20_220_430
+LOG, USERS, VIDEOS = "interactions_0425_0430.csv.gz", "user_features_pure.csv.gz", "video_features_basic_pure.csv"
+OUTCOMES = {"click": "is_click", "long_view": "long_view", "like": "is_like"}
+KNOWN_AFTER = {  # what nobody knows before the exposure, or that names the row
+    *OUTCOMES.values(), "is_follow", "is_comment", "is_forward", "is_hate", "play_time_ms", "profile_stay_time",
+    "comment_stay_time", "is_profile_enter", "time_ms", "date", "hourmin", "duration_ms",
+}  # fmt: skip
+FAMILIES = ("catboost", "lightgbm", "xgboost", "deepfm")
+DRAWS = 1_000
+Array = NDArray[np.float64]
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of KuaiRand-Pure")
+    parser.add_argument("--family", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--seed", type=int, nargs="+", default=[42, 43, 44])
+    parser.add_argument("--config", type=Path, help="configuration for `nextreel train`")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    log = pl.read_csv(given.data / LOG)
+    last = (log["date"] == LAST).to_numpy()
+    judged = Judged(log.filter(last))
+    models: dict[str, dict[str, Array]] = {
+        "video rate": rates(log, last), "raw LightGBM": raw_lightgbm(given.data, log, last)
+    }  # fmt: skip
+    seconds: dict[str, float] = {}
+    for family in given.family:
+        for seed in given.seed:
+            name = f"{family} {seed}"
+            models[name], seconds[name] = nextreel(given.data, log, last, family, seed, given.config)
+            print(f"{name}: {seconds[name]:.0f} s", flush=True)
+    figures = {name: {outcome: judged.figures(outcome, scores[outcome]) for outcome in OUTCOMES if outcome in scores}
+               for name, scores in models.items()}  # fmt: skip
+    gains = {name: judged.gains(models, name) for name in models if name not in ("video rate", "raw LightGBM")}
+    result = {
+        "benchmark": "kuairand",
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "exposures": {"train": int((~last).sum()), "test": int(last.sum())},
+        "figures": figures,
+        "difference_from_best_outsider": gains,
+        "seconds": seconds,
+        "draws": DRAWS,
+        "commit": commit(),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+    given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    given.json.with_suffix(".md").write_text(table(result), encoding="utf-8")
+    print(table(result))
+
+
+class Judged:
+    """The exposures of the last day, by person, and what became of them."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self.people, self.person = np.unique(rows["user_id"].to_numpy(), return_inverse=True)
+        self.truth = {name: rows[column].to_numpy().astype(float) for name, column in OUTCOMES.items()}
+
+    def by_person(self, outcome: str, scores: Array) -> tuple[Array, Array, Array]:
+        """AUC and NDCG@10 (people,) of each person, NaN where there is none, and their exposures."""
+        truth, n = self.truth[outcome], len(self.people)
+        auc, ndcg, count = np.full(n, np.nan), np.full(n, np.nan), np.bincount(self.person, minlength=n).astype(float)
+        order = np.argsort(self.person, kind="stable")
+        starts = np.searchsorted(self.person[order], np.arange(n + 1))
+        for one in range(n):
+            rows = order[starts[one] : starts[one + 1]]
+            y, s = truth[rows], scores[rows]
+            good, bad = s[y == 1], s[y == 0]
+            if len(good) == 0:
+                continue
+            best = y[np.lexsort((np.arange(len(s)), -s))][:10]
+            discount = 1.0 / np.log2(np.arange(2, 12))
+            ndcg[one] = (best * discount[: len(best)]).sum() / discount[: min(len(good), 10)].sum()
+            if len(bad):
+                wins = (good[:, None] > bad).sum() + 0.5 * (good[:, None] == bad).sum()
+                auc[one] = wins / (len(good) * len(bad))
+        return auc, ndcg, count
+
+    def figures(self, outcome: str, scores: Array) -> dict[str, float]:
+        """AUC, GAUC, NDCG@10, log loss and calibration error of probabilities."""
+        truth = self.truth[outcome]
+        auc, ndcg, count = self.by_person(outcome, scores)
+        rank = rankdata(scores)
+        good = truth.sum()
+        whole = (rank[truth == 1].sum() - good * (good + 1) / 2) / (good * (len(truth) - good))
+        chance = np.clip(scores, 1e-7, 1 - 1e-7)
+        loss = -np.mean(truth * np.log(chance) + (1 - truth) * np.log(1 - chance))
+        return {
+            "auc": float(whole), "gauc": _mean(auc, count), "ndcg@10": float(np.nanmean(ndcg)), "log_loss": float(loss),
+            "ece": calibration_error(truth, scores),
+        }  # fmt: skip
+
+    def gains(self, models: dict[str, dict[str, Array]], name: str) -> dict[str, dict[str, Any]]:
+        """Of GAUC and NDCG@10 of each outcome: the difference from the better outsider, and its 95 % interval."""
+        rng = np.random.default_rng(42)
+        found: dict[str, dict[str, Any]] = {}
+        draws = rng.integers(0, len(self.people), (DRAWS, len(self.people)))
+        for outcome in OUTCOMES:
+            if outcome not in models[name]:
+                continue
+            own = self.by_person(outcome, models[name][outcome])
+            others = {
+                other: self.by_person(outcome, models[other][outcome]) for other in ("video rate", "raw LightGBM")
+            }
+            for metric, column in (("gauc", 0), ("ndcg@10", 1)):
+                weight = own[2] if metric == "gauc" else np.ones(len(self.people))
+                best = max(others, key=lambda other: _mean(others[other][column], weight))
+                mine, theirs = own[column], others[best][column]
+                drawn = [_mean(mine[some], weight[some]) - _mean(theirs[some], weight[some]) for some in draws]
+                low, high = np.quantile(drawn, [0.025, 0.975])
+                found.setdefault(outcome, {})[metric] = {
+                    "from": best,
+                    "difference": _mean(mine, weight) - _mean(theirs, weight),
+                    "interval": [float(low), float(high)],
+                }
+        return found
+
+
+def _mean(values: Array, weight: Array) -> float:
+    there = ~np.isnan(values)
+    return float((values[there] * weight[there]).sum() / weight[there].sum())
+
+
+def calibration_error(truth: Array, chance: Array, bins: int = 15) -> float:
+    """Mean distance of the mean probability from what came true, over bins of equally many rows, weighted by rows."""
+    order = np.argsort(chance, kind="stable")
+    parts = np.array_split(order, bins)
+    return float(sum(len(part) * abs(chance[part].mean() - truth[part].mean()) for part in parts) / len(chance))
+
+
+def rates(log: pl.DataFrame, last: NDArray[np.bool_]) -> dict[str, Array]:
+    """The part of each video's exposures in training with the outcome, drawn to the mean by 20 more exposures."""
+    video = log["video_id"].to_numpy()
+    shown = np.bincount(video[~last], minlength=video.max() + 1)
+    found = {}
+    for outcome, column in OUTCOMES.items():
+        truth = log[column].to_numpy()[~last].astype(float)
+        rate = (np.bincount(video[~last], truth, len(shown)) + 20 * truth.mean()) / (shown + 20)
+        found[outcome] = rate[video[last]]
+    return found
+
+
+def raw_lightgbm(folder: Path, log: pl.DataFrame, last: NDArray[np.bool_]) -> dict[str, Array]:
+    """What LightGBM makes of the columns of all files as they are; texts are numbered, of several tags it is the first."""
+    import lightgbm  # noqa: PLC0415
+
+    users, videos = pl.read_csv(folder / USERS), pl.read_csv(folder / VIDEOS)
+    videos = videos.with_columns(pl.col("tag").str.split(",").list.first().cast(pl.Float64, strict=False))
+    rows = log.with_columns(hour=pl.col("hourmin") // 100)
+    for other, key in ((users, "user_id"), (videos, "video_id")):
+        rows = rows.join(other, on=key, how="left", maintain_order="left")
+    rows = rows.select(pl.exclude(KNOWN_AFTER))
+    rows = rows.with_columns(pl.col(pl.String).cast(pl.Categorical).to_physical())
+    values = rows.cast(pl.Float64).to_numpy()
+    newest = (log["date"] == LAST - 1).to_numpy()
+    given = {"objective": "binary", "learning_rate": 0.05, "verbose": -1, "seed": 42}
+    found = {}
+    for outcome, column in OUTCOMES.items():
+        truth = log[column].to_numpy().astype(float)
+
+        def part(mask: NDArray[np.bool_], truth: Array = truth) -> Any:
+            return lightgbm.Dataset(values[mask], truth[mask])
+
+        stop = lightgbm.early_stopping(50, verbose=False)
+        tried = lightgbm.train(given, part(~last & ~newest), 2_000, [part(newest)], callbacks=[stop])
+        model = lightgbm.train(given, part(~last), tried.best_iteration)
+        found[outcome] = np.asarray(model.predict(values[last]))
+    return found
+
+
+def nextreel(
+    folder: Path, log: pl.DataFrame, last: NDArray[np.bool_], family: str, seed: int, config: Path | None
+) -> tuple[dict[str, Array], float]:
+    """What a release that is trained on the earlier days says of the last one's exposures, and the seconds of training."""
+    with TemporaryDirectory(prefix="kuairand-") as temporary:
+        raw, data, home = (Path(temporary) / name for name in ("raw", "data", "home"))
+        raw.mkdir()
+        log.filter(~last).write_csv(raw / LOG.removesuffix(".gz"))
+        for name in (USERS, VIDEOS):
+            (raw / name).write_bytes((folder / name).read_bytes())
+        asked = log.filter(last).select(
+            "user_id", "video_id", (pl.col("time_ms") / 1e3).alias("timestamp"),
+            pl.concat_str(pl.lit("tab "), pl.col("tab")).alias("surface"),
+        )  # fmt: skip
+        asked.write_parquet(Path(temporary) / "pairs.parquet")
+        chosen = Path(temporary) / "config.toml"
+        text = config.read_text(encoding="utf-8") if config else ""
+        chosen.write_text(
+            text + f'\n[ranker]\nfamily = "{family}"\n[ranker.{family}]\nseed = {seed}\n', encoding="utf-8"
+        )
+        call("data", "import", "kuairand-pure", str(raw), str(data))
+        started = time.perf_counter()
+        call("train", "--data", str(data), "--home", str(home), "--config", str(chosen))
+        seconds = time.perf_counter() - started
+        out = Path(temporary) / "scores.parquet"
+        call("score", "--pairs", str(Path(temporary) / "pairs.parquet"), "--home", str(home), "--out", str(out))
+        scores = pl.read_parquet(out)
+    return {name: scores[name].to_numpy().astype(float) for name in OUTCOMES if name in scores.columns}, seconds
+
+
+def call(*arguments: str) -> None:
+    """Runs nextreel; what it says is shown when it fails."""
+    done = subprocess.run(  # noqa: S603
+        [NEXTREEL, *arguments], check=False, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
+    )
+    if done.returncode:
+        raise SystemExit(f"nextreel {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as Markdown, and the differences with their intervals."""
+    lines = [
+        f"{result['exposures']['train']:,} exposures to train on, {result['exposures']['test']:,} judged.",
+        "",
+        "| outcome | model | AUC | GAUC | NDCG@10 | log loss | ECE | GAUC over the better outsider | NDCG@10 over it |",
+        "|---|---|---:|---:|---:|---:|---:|---|---|",
+    ]
+    for outcome in OUTCOMES:
+        for model, figures in result["figures"].items():
+            if outcome not in figures:
+                continue
+            one = figures[outcome]
+            cells = [f"{one[name]:.4f}" for name in ("auc", "gauc", "ndcg@10", "log_loss", "ece")]
+            gain = result["difference_from_best_outsider"].get(model, {}).get(outcome, {})
+            for metric in ("gauc", "ndcg@10"):
+                cells.append(
+                    f"{gain[metric]['difference']:+.4f} ({gain[metric]['interval'][0]:+.4f} to "
+                    f"{gain[metric]['interval'][1]:+.4f})"
+                    if gain
+                    else ""
+                )
+            lines.append(f"| {outcome} | {model} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
