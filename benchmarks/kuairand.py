@@ -179,7 +179,7 @@ def rates(log: pl.DataFrame, last: NDArray[np.bool_]) -> dict[str, Array]:
 
 
 def raw_lightgbm(folder: Path, log: pl.DataFrame, last: NDArray[np.bool_]) -> dict[str, Array]:
-    """What LightGBM makes of the columns of all files as they are; texts are numbered, of several tags it is the first."""
+    """What LightGBM makes of the columns of all files as they are: texts as numbers, of several tags the first."""
     import lightgbm  # noqa: PLC0415
 
     users, videos = pl.read_csv(folder / USERS), pl.read_csv(folder / VIDEOS)
@@ -209,7 +209,7 @@ def raw_lightgbm(folder: Path, log: pl.DataFrame, last: NDArray[np.bool_]) -> di
 def nextreel(
     folder: Path, log: pl.DataFrame, last: NDArray[np.bool_], family: str, seed: int, config: Path | None
 ) -> tuple[dict[str, Array], float]:
-    """What a release that is trained on the earlier days says of the last one's exposures, and the seconds of training."""
+    """What a release that knows the earlier days says of the exposures of the last, and the seconds of training."""
     with TemporaryDirectory(prefix="kuairand-") as temporary:
         raw, data, home = (Path(temporary) / name for name in ("raw", "data", "home"))
         raw.mkdir()
@@ -226,7 +226,7 @@ def nextreel(
         chosen.write_text(
             text + f'\n[ranker]\nfamily = "{family}"\n[ranker.{family}]\nseed = {seed}\n', encoding="utf-8"
         )
-        call("data", "import", "kuairand-pure", str(raw), str(data))
+        call("data", "import", "kuairand-pure", str(raw), "--out", str(data))
         started = time.perf_counter()
         call("train", "--data", str(data), "--home", str(home), "--config", str(chosen))
         seconds = time.perf_counter() - started
@@ -245,6 +245,12 @@ def call(*arguments: str) -> None:
         raise SystemExit(f"nextreel {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
 
 
+def _told(gain: dict[str, Any] | None) -> str:
+    return (
+        "" if gain is None else f"{gain['difference']:+.4f} ({gain['interval'][0]:+.4f} to {gain['interval'][1]:+.4f})"
+    )
+
+
 def table(result: dict[str, Any]) -> str:
     """The figures as Markdown, and the differences with their intervals."""
     lines = [
@@ -260,13 +266,7 @@ def table(result: dict[str, Any]) -> str:
             one = figures[outcome]
             cells = [f"{one[name]:.4f}" for name in ("auc", "gauc", "ndcg@10", "log_loss", "ece")]
             gain = result["difference_from_best_outsider"].get(model, {}).get(outcome, {})
-            for metric in ("gauc", "ndcg@10"):
-                cells.append(
-                    f"{gain[metric]['difference']:+.4f} ({gain[metric]['interval'][0]:+.4f} to "
-                    f"{gain[metric]['interval'][1]:+.4f})"
-                    if gain
-                    else ""
-                )
+            cells.extend(_told(gain.get(metric)) for metric in ("gauc", "ndcg@10"))
             lines.append(f"| {outcome} | {model} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -284,10 +284,10 @@ def _draws(logits: NDArray[np.float64], count: int, request: Request) -> tuple[N
 
 
 def _generator(request: Request) -> np.random.Generator:
-    """The generator of the request's seed and person, the same in every process."""
+    """The generator of the request's seed, id and person, the same in every process."""
     person = request.user_id
     kind = "text" if isinstance(person, str) else "number"  # 7 and "7" are two people
-    digest = blake2b(f"{request.seed} {kind} {person}".encode(), digest_size=16).digest()
+    digest = blake2b(f"{request.seed} {request.request_id} {kind} {person}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 

@@ -321,7 +321,7 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
 
 def _context(pairs: pa.Table) -> list[list[str | None]]:
     """The columns device, location and surface as text, None where there is nothing."""
-    nothing = [None] * len(pairs)
+    nothing: list[str | None] = [None] * len(pairs)
     return [
         pairs[name].cast(pa.string()).to_pylist() if name in pairs.column_names else nothing
         for name in ("device", "location", "surface")
