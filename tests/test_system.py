@@ -253,9 +253,11 @@ def test_scored_pairs_have_the_scores_of_the_slate(read_only: System) -> None:
         }
     )
     shuffled = pairs.take(np.random.default_rng(0).permutation(20))
+    ranker = read_only.recommender.ranker
+    assert ranker is not None
     for asked in (pairs, shuffled):
         scored = score_pairs(read_only, asked)
-        assert scored.column_names == ["user_id", "video_id", "timestamp", "relevance", "value"]
+        assert scored.column_names == [*asked.column_names, *ranker.objectives, "value"]
         assert scored.select(asked.column_names).equals(asked)
     value = score_pairs(read_only, pairs)["value"].to_numpy()
     np.testing.assert_allclose(value, np.concatenate([slate.value for slate in slates]), rtol=1e-5)

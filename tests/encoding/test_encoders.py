@@ -72,6 +72,7 @@ def test_vocabularies_hold_what_the_training_part_has_often_enough(fitted: Encod
         "gender": ("f",),
         "device": ("phone",),
         "location": ("oslo",),
+        "surface": (),
     }
 
 

@@ -94,7 +94,7 @@ def test_a_feature_reads_what_it_says_and_nothing_else(
     feature: Feature, world: tuple[Catalogue, Counters, UserState], moment_of: Any
 ) -> None:
     catalogue, counters, user = world
-    asked = Request(1, 1_000.0, device="tv", country="DE")
+    asked = Request(1, 1_000.0, device="tv", country="DE", surface="home")
     real: Moment = moment_of(catalogue, user=user, counters=counters, request=asked)
     read: set[str] = set()
     history, profile = Watched("history", user.history, read), Watched("profile", user.profile, read)

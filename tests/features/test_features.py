@@ -84,10 +84,16 @@ def now(
                        country="NO")  # fmt: skip
         known.watches, known.watch_seconds, known.subscribed = 2, 100.0, frozenset({0})
         plain = {
-            "request": Request(1, NOW, device="tv", country="SE"),
+            "request": Request(1, NOW, device="tv", country="SE", surface="home"),
             "user": known,
             "counters": counted(EVERYBODY, 4),
-            "codes": {"country": {"NO": 2}, "user_language": {"de": 1}, "device": {"tv": 3}, "location": {"DE": 1}},
+            "codes": {
+                "country": {"NO": 2},
+                "user_language": {"de": 1},
+                "device": {"tv": 3},
+                "location": {"DE": 1},
+                "surface": {"home": 2},
+            },
         }
         return moment_of(catalogue, **plain | parts)
 
@@ -138,6 +144,7 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (user.user_language, 1.0),
     (user.device, 3.0),
     (user.location, 0.0),
+    (user.surface, 2.0),
     (user.part_of_day, 1.0),
     (user.average_watch_time, log(51)),
     (user.subscriptions, log(2)),
@@ -344,7 +351,10 @@ def test_a_column_has_one_name_and_every_public_function_is_a_column() -> None:
 
 def test_data_without_times_have_no_feature_of_time(now: Callable[..., Moment]) -> None:
     for feature in features.choose(timed=False):
-        one, other = column(feature, now()), column(feature, now(request=Request(1, 0.0, device="tv", country="SE")))
+        one, other = (
+            column(feature, now()),
+            column(feature, now(request=Request(1, 0.0, device="tv", country="SE", surface="home"))),
+        )
         np.testing.assert_array_equal(one, other, err_msg=feature.__name__)
     assert set(features.choose(timed=False)) < set(features.choose(timed=True))
 

@@ -68,13 +68,15 @@ def test_retrievers_see_the_older_part_first_and_all_of_it_at_last(
     first = int(len(tiny_dataset.events) * (1 - quick_config.moments.share))
     assert [len(events) for events in given] == [first, len(tiny_dataset.events)]
     assert fitted.models is models[1]
-    assert (
-        fitted.rows[RELEVANCE].at.min() >= tiny_dataset.events.at[first]
-    )  # nothing that the retrievers knew is judged
+    for rows in fitted.rows.values():  # nothing that the retrievers knew is judged
+        assert rows.at.min() >= tiny_dataset.events.at[first]
+        assert rows.names == fitted.rows[RELEVANCE].names
     sources = [source.retriever.name for source in fitted.recommender.sources]
     assert fitted.rows[RELEVANCE].names == names(among(fitted.rows[RELEVANCE].names, timed=True), sources)
-    values = fitted.rows[RELEVANCE].values[:, 2 * len(sources) :]  # what is the same everywhere is left out
-    assert ((values != values[:1]) & ~(np.isnan(values) & np.isnan(values[:1]))).any(axis=0).all()
+    differs = np.zeros(len(fitted.rows[RELEVANCE].names), np.bool_)  # what is the same everywhere is left out
+    for values in (rows.values for rows in fitted.rows.values()):
+        differs |= ((values != values[:1]) & ~(np.isnan(values) & np.isnan(values[:1]))).any(axis=0)
+    assert differs[2 * len(sources) :].all()
     assert set(fitted.ranker.names) <= set(fitted.rows[RELEVANCE].names)
     assert set(fitted.ranker.head(RELEVANCE).model.importance) == set(fitted.rows[RELEVANCE].names)
     assert set(fitted.seconds) == {"retrievers", "replay", "ranker", "refit"}
@@ -195,7 +197,7 @@ def test_the_same_data_and_seeds_give_the_same_system(
     tiny_dataset: Dataset, quick: Fitted, quick_config: Config
 ) -> None:
     again = fit(tiny_dataset, quick_config)
-    np.testing.assert_array_equal(again.rows.values, quick.rows.values)
+    np.testing.assert_array_equal(again.rows[RELEVANCE].values, quick.rows[RELEVANCE].values)
     for user_id in tiny_dataset.events.user_ids[:5].tolist():
         request = Request(user_id, end(tiny_dataset), 20)
         one, two = again.recommender.recommend(request), quick.recommender.recommend(request)

@@ -41,7 +41,7 @@ def formula(text: str, objectives: Sequence[str]) -> Callable[[FloatArray], Floa
     `FormulaError` for anything else, and when no objective is named.
 
     >>> value = formula("click + 2 * like - 5 * dislike", ["click", "like", "dislike"])
-    >>> value(np.array([[0.5, 0.1, 0.0], [0.5, 0.1, 0.2]], np.float32)).round(2).tolist()
+    >>> value(np.array([[0.5, 0.1, 0.0], [0.5, 0.1, 0.2]], np.float32)).astype(float).round(2).tolist()
     [0.7, -0.3]
     """
     if len(text) > LONGEST:
