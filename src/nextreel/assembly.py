@@ -19,8 +19,8 @@ from nextreel.params import Params
 from nextreel.pipeline import Recommender, Source, Store, first_objective
 from nextreel.ranking import families
 from nextreel.ranking.families import RankerParams
-from nextreel.ranking.ranker import FittedRanker
-from nextreel.ranking.value import formula
+from nextreel.ranking.ranker import OBJECTIVES, RELEVANCE, FittedRanker
+from nextreel.ranking.value import formula, named
 from nextreel.relevance import Relevance
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.als import AlsParams
@@ -51,6 +51,7 @@ class MomentParams(Params):
     active: int = Field(default=500, ge=0)  # moments just before an event of the person
     idle: int = Field(default=8000, ge=0)  # moments at any time, for people who come back within the horizon
     idle_days: float = Field(default=1.0, ge=0)  # without an event for so long, a person is idle
+    snapshots: int = Field(default=16, ge=1)  # times at which idle people are looked for
     horizon_days: float = Field(default=120.0, gt=0)  # what a person plays within that time is a positive
     # Candidates are those of a list so long: the ranker should have met what it judges, and long lists are offered
     # what short ones never see.
@@ -158,6 +159,13 @@ def only(config: Config, source: str) -> Config:
         raise ConfigError(f"No source '{source}'. Hint: one of {', '.join(quotas)}.")
     alone = {name: max(quota, 1) if name == source else 0 for name, quota in quotas.items()}
     return config.model_copy(update={"quotas": Quotas(**alone)})
+
+
+def for_lists(config: Config) -> Config:
+    """The same configuration without what changes no list: objectives that the value formula does not read."""
+    if named(config.ranker.value, OBJECTIVES) != {RELEVANCE}:
+        return config
+    return config.model_copy(update={"exposures": config.exposures.model_copy(update={"visits": 0})})
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from nextreel.ranking.value import FormulaError, formula
+from nextreel.ranking.families import RankerParams
+from nextreel.ranking.value import FormulaError, formula, named
 
 OBJECTIVES = ("relevance", "click", "like")
 SCORES = np.array([[2.0, 0.5, 0.1], [-1.0, 0.2, 0.0], [0.0, 0.9, 0.4]], np.float32)
@@ -64,3 +66,14 @@ def test_weights_are_weights(one: float, other: float, clicks: list[float]) -> N
 def test_anything_else_is_refused(text: str, says: str) -> None:
     with pytest.raises(FormulaError, match=says):
         formula(text, OBJECTIVES)
+
+
+def test_a_formula_tells_what_it_reads() -> None:
+    assert named("max(click, 0) + 2 * like", OBJECTIVES) == {"click", "like"}
+    assert named("relevance", OBJECTIVES) == {"relevance"}
+
+
+def test_a_configuration_with_a_formula_that_cannot_be_read_is_refused() -> None:
+    assert RankerParams(value="relevance + 2 * like - dislike").value == "relevance + 2 * like - dislike"
+    with pytest.raises(ValidationError, match="No objective 'likes' to value by"):
+        RankerParams(value="relevance + 2 * likes")

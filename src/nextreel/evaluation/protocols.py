@@ -118,12 +118,12 @@ def new_store(dataset: Dataset, config: Config) -> MemoryStore:
 
 def fit_pipeline(dataset: Dataset, config: Config, progress: Progress = silent) -> Fit:
     """Fits the whole system on the history of a trial: `nextreel`, its stages, and the towers alone."""
-    from nextreel.assembly import build  # noqa: PLC0415  imports what serves the models
+    from nextreel.assembly import build, for_lists  # noqa: PLC0415  imports what serves the models
     from nextreel.training.fit import fit  # noqa: PLC0415  imports torch
 
     def fitted(trial: Trial, store: MemoryStore) -> dict[str, Model]:
         started = perf_counter()
-        found = fit(replace(dataset, events=trial.history), config, progress)
+        found = fit(replace(dataset, events=trial.history), for_lists(config), progress)
         seconds = perf_counter() - started
         full = build(
             config,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from pydantic import field_validator
+
 from nextreel.features import fingerprint
 from nextreel.params import Params
 from nextreel.ranking import calibration, catboost, deepfm, lightgbm, ranker, xgboost
@@ -13,8 +15,9 @@ from nextreel.ranking.catboost import CatBoostParams
 from nextreel.ranking.deepfm import DeepFmParams
 from nextreel.ranking.lightgbm import LightGbmParams
 from nextreel.ranking.model import Scorer
-from nextreel.ranking.ranker import RELEVANCE, FittedRanker, Head
+from nextreel.ranking.ranker import OBJECTIVES, RELEVANCE, FittedRanker, Head
 from nextreel.ranking.rows import Rows
+from nextreel.ranking.value import FormulaError, named
 from nextreel.ranking.xgboost import XgBoostParams
 from nextreel.types import NextreelError
 
@@ -43,6 +46,15 @@ class RankerParams(Params):
     lightgbm: LightGbmParams = LightGbmParams()
     xgboost: XgBoostParams = XgBoostParams()
     deepfm: DeepFmParams = DeepFmParams()
+
+    @field_validator("value")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        try:
+            named(value, OBJECTIVES)
+        except FormulaError as error:
+            raise ValueError(str(error)) from error
+        return value
 
     def reseeded(self, seed: int) -> RankerParams:
         """The same with this seed in every family."""

@@ -17,6 +17,7 @@ from nextreel.types import FloatArray, Matrix, NextreelError
 
 ABOUT_FILE = "ranker.json"
 RELEVANCE = "relevance"  # how much the person will want it, learnt as an order; the other objectives are probabilities
+OBJECTIVES = (RELEVANCE, "click", "long_view", "watch", "like", "share", "dislike")  # all that data may tell
 
 
 @dataclass(frozen=True)

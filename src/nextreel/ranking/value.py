@@ -44,17 +44,7 @@ def formula(text: str, objectives: Sequence[str]) -> Callable[[FloatArray], Floa
     >>> value(np.array([[0.5, 0.1, 0.0], [0.5, 0.1, 0.2]], np.float32)).astype(float).round(2).tolist()
     [0.7, -0.3]
     """
-    if len(text) > LONGEST:
-        raise FormulaError(f"Expected a formula of at most {LONGEST} characters, got {len(text)}.")
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise FormulaError(f"Expected a formula such as 'click + 2 * like', got '{text}': {error}.") from error
-    places = {name: number for number, name in enumerate(objectives)}
-    named: set[str] = set()
-    part = _part(tree, places, named)
-    if not named:
-        raise FormulaError(f"Expected a formula that names one of {', '.join(objectives)}, got '{text}'.")
+    part, _ = _read(text, objectives)
 
     def value(scores: FloatArray) -> FloatArray:
         with np.errstate(all="ignore"):  # what is not finite, the pipeline refuses
@@ -63,28 +53,52 @@ def formula(text: str, objectives: Sequence[str]) -> Callable[[FloatArray], Floa
     return value
 
 
-def _part(node: ast.expr, places: dict[str, int], named: set[str]) -> _Part:
-    """The function of one part of the formula; names of objectives go to `named`."""
+def named(text: str, objectives: Sequence[str]) -> frozenset[str]:
+    """The objectives that the formula reads, of those there are. Raises `FormulaError` as `formula` does.
+
+    >>> sorted(named("click + 2 * like", ["relevance", "click", "like"]))
+    ['click', 'like']
+    """
+    return _read(text, objectives)[1]
+
+
+def _read(text: str, objectives: Sequence[str]) -> tuple[_Part, frozenset[str]]:
+    """The function of the whole formula, and the objectives it names."""
+    if len(text) > LONGEST:
+        raise FormulaError(f"Expected a formula of at most {LONGEST} characters, got {len(text)}.")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise FormulaError(f"Expected a formula such as 'click + 2 * like', got '{text}': {error}.") from error
+    read: set[str] = set()
+    part = _part(tree, {name: number for number, name in enumerate(objectives)}, read)
+    if not read:
+        raise FormulaError(f"Expected a formula that names one of {', '.join(objectives)}, got '{text}'.")
+    return part, frozenset(read)
+
+
+def _part(node: ast.expr, places: dict[str, int], read: set[str]) -> _Part:
+    """The function of one part of the formula; names of objectives go to `read`."""
     match node:
         case ast.Constant(value=float() | int() as number) if not isinstance(number, bool):
             return lambda scores: float(number)
         case ast.Name(id=name):
             if name not in places:
                 raise FormulaError(f"No objective '{name}' to value by. Hint: one of {', '.join(places)}.")
-            named.add(name)
+            read.add(name)
             place = places[name]
             return lambda scores: scores[:, place]
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
-            inner = _part(operand, places, named)
+            inner = _part(operand, places, read)
             return (lambda scores: -inner(scores)) if isinstance(sign, ast.USub) else inner
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            join, first, second = _BINARY[type(op)], _part(left, places, named), _part(right, places, named)
+            join, first, second = _BINARY[type(op)], _part(left, places, read), _part(right, places, read)
             return lambda scores: join(first(scores), second(scores))
         case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
             count, function = _FUNCTIONS[name]
             if len(given) != count:
                 raise FormulaError(f"Expected {count} argument(s) of {name}, got {len(given)}.")
-            parts = [_part(one, places, named) for one in given]
+            parts = [_part(one, places, read) for one in given]
             return lambda scores: function(*(one(scores) for one in parts))
     raise FormulaError(
         f"Expected names of objectives, numbers, + - * / ** and {', '.join(_FUNCTIONS)} in a formula, got "

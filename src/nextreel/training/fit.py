@@ -16,6 +16,7 @@ from nextreel.progress import Progress, silent
 from nextreel.ranking import families
 from nextreel.ranking.ranker import RELEVANCE, FittedRanker
 from nextreel.ranking.rows import Rows, varying
+from nextreel.ranking.value import named
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.transitions import fit_transitions
 from nextreel.store import MemoryStore
@@ -165,7 +166,11 @@ def ranker_rows(
 
 
 def fit_ranker(rows: Mapping[str, Rows], config: Config, progress: Progress = silent) -> FittedRanker:
-    """The ranker, the size of each head chosen on people whose rows it did not see."""
+    """The ranker, the size of each head chosen on people whose rows it did not see.
+
+    Raises `NextreelError` where the value formula reads an objective that the data do not tell.
+    """
+    named(config.ranker.value, tuple(rows))
     people = np.unique(np.concatenate([one.users for one in rows.values()]))
     rng = np.random.default_rng(config.moments.seed)
     held = rng.choice(people, max(1, int(len(people) * config.moments.holdout)), replace=False)

@@ -52,14 +52,15 @@ def plan(events: Events, first: int, graded: FloatArray, params: MomentParams) -
     """Sampled moments among the events from number `first` on: `active` and `idle` ones, sorted by position.
 
     An active moment is that of a random positive event. An idle one is a person known before and silent for
-    `idle_days`, at one of 16 times spread over that part, drawn among those who play something later in the horizon.
+    `idle_days`, at one of `snapshots` times spread over that part, drawn among those who play something later in the
+    horizon.
     """
     rng = np.random.default_rng(params.seed)
     n = len(events)
     positive = first + np.flatnonzero((graded[first:] > 0) & (events.video[first:] >= 0))
     chosen = np.sort(rng.choice(positive, min(params.active, len(positive)), replace=False))
     positions, users = [chosen], [events.user[chosen]]
-    snapshots = np.unique(np.linspace(first, n, 16, endpoint=False).astype(np.int64))
+    snapshots = np.unique(np.linspace(first, n, params.snapshots, endpoint=False).astype(np.int64))
     drawn_p, drawn_u = [], []
     for position in snapshots:
         last_at = np.full(len(events.user_ids), -np.inf)
