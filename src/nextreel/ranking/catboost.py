@@ -126,5 +126,12 @@ def _loss(params: CatBoostParams) -> str:
 def _pool(rows: Rows, loss: Loss) -> Any:
     pool, names = _library().Pool, list(rows.names)
     if loss == "probability":
-        return pool(rows.values, label=rows.labels, weight=rows.weights, feature_names=names)
-    return pool(rows.values, label=rows.labels, group_id=rows.groups, group_weight=rows.weights, feature_names=names)
+        return pool(rows.values, label=rows.labels, weight=rows.weights, feature_names=names, baseline=rows.start)
+    return pool(
+        rows.values,
+        label=rows.labels,
+        group_id=rows.groups,
+        group_weight=rows.weights,
+        feature_names=names,
+        baseline=rows.start,
+    )

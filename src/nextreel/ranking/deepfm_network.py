@@ -164,6 +164,7 @@ class _Part:
     labels: FloatArray  # (n,)
     targets: Tensor  # (n,) probabilities; where an order is learnt they sum to 1 within each moment
     weights: Tensor  # (n,) 1 on average
+    start: Tensor  # (n,) scores to which the network adds
     sizes: NDArray[np.int64]  # (units,) rows of what cannot be divided: a moment, or one row for a probability
     loss: Loss
 
@@ -204,7 +205,8 @@ def _part(rows: Rows, model: DeepFm, loss: Loss) -> _Part:
         places = torch.cat([one.to(torch.int32) for one, _ in encoded])
         numerics = torch.cat([one for _, one in encoded])
     weights = rows.weights / np.maximum(rows.weights.mean(), np.finfo(np.float32).tiny)
-    return _Part(places, numerics, rows.labels, _tensor(targets), _tensor(weights), sizes, loss)
+    start = _tensor(np.zeros(len(rows), np.float32) if rows.start is None else rows.start)
+    return _Part(places, numerics, rows.labels, _tensor(targets), _tensor(weights), start, sizes, loss)
 
 
 def _tensor(values: FloatArray) -> Tensor:
@@ -273,12 +275,12 @@ def _train(
     for epoch in range(1, params.epochs + 1):
         model.train()
         for rows, sizes in learnt.batches(params.batch, generator):
-            scores = model.logits(learnt.places[rows], learnt.numerics[rows])
+            scores = model.logits(learnt.places[rows], learnt.numerics[rows]) + learnt.start[rows]
             optimizer.zero_grad()
             loss = _mean_loss(scores, learnt.targets[rows], learnt.weights[rows], sizes, learnt.loss)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        quality = sign * judged.quality(_scores(model, judged.places, judged.numerics))
+        quality = sign * judged.quality(_scores(model, judged.places, judged.numerics) + judged.start)
         if quality > best:
             best, best_epoch = quality, epoch
             weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -304,13 +306,14 @@ def _costs(model: DeepFm, judged: _Part, generator: torch.Generator) -> list[flo
     rows, sizes = next(judged.batches(SHUFFLED, generator))
     places, numerics = judged.places[rows], judged.numerics[rows]
     truth = (judged.targets[rows], judged.weights[rows], sizes, judged.loss)
-    usual = float(_mean_loss(_scores(model, places, numerics), *truth))
+    start = judged.start[rows]
+    usual = float(_mean_loss(_scores(model, places, numerics) + start, *truth))
     costs = []
     for column in range(places.shape[1]):
         shuffled = torch.randperm(len(rows), generator=generator)
         kept = places[:, column].clone(), numerics[:, column].clone()
         places[:, column], numerics[:, column] = kept[0][shuffled], kept[1][shuffled]
-        costs.append(max(float(_mean_loss(_scores(model, places, numerics), *truth)) - usual, 0.0))
+        costs.append(max(float(_mean_loss(_scores(model, places, numerics) + start, *truth)) - usual, 0.0))
         places[:, column], numerics[:, column] = kept
     return costs
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from nextreel.features import fingerprint
 from nextreel.params import Params
-from nextreel.ranking import calibration, catboost, deepfm, lightgbm, ranker, xgboost
+from nextreel.ranking import calibration, catboost, deepfm, lightgbm, ranker, start, xgboost
 from nextreel.ranking.catboost import CatBoostParams
 from nextreel.ranking.deepfm import DeepFmParams
 from nextreel.ranking.lightgbm import LightGbmParams
-from nextreel.ranking.model import Scorer
+from nextreel.ranking.model import Model, Scorer
 from nextreel.ranking.ranker import OBJECTIVES, RELEVANCE, FittedRanker, Head
 from nextreel.ranking.rows import Rows
+from nextreel.ranking.start import Started, standard
 from nextreel.ranking.value import FormulaError, named
 from nextreel.ranking.xgboost import XgBoostParams
 from nextreel.types import NextreelError
@@ -41,6 +44,8 @@ class RankerParams(Params):
     """Which ranker a release has, how each family is fitted, and what the list is ordered by."""
 
     family: Family = "catboost"
+    # An order is learnt on from the fused order of the sources; how much one standard deviation of that counts.
+    start: float = Field(default=0.5, ge=0)
     value: str = RELEVANCE  # formula over the objectives, such as "relevance + 2 * like": no new fit is needed for it
     catboost: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
     lightgbm: LightGbmParams = LightGbmParams()
@@ -80,7 +85,7 @@ def fit(train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerPara
     for objective, rows in train.items():
         held = valid[objective]
         if objective == RELEVANCE:
-            heads.append(Head(objective, _FITS[params.family](rows, held, "ranking", one)))
+            heads.append(Head(objective, _ordering(rows, held, params)))
         else:
             model = _FITS[params.family](rows, held, "probability", one)
             heads.append(Head(objective, model, calibration.fit(model.scorer.score(held.values), held.labels)))
@@ -88,6 +93,20 @@ def fit(train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerPara
     return FittedRanker(params.family, columns, tuple(heads), fingerprint(columns))
 
 
+def _ordering(train: Rows, valid: Rows, params: RankerParams) -> Model:
+    """The model of an order, which learns what the fused order of the sources lacks."""
+    begins, one = standard(train, params.start), getattr(params, params.family)
+    if begins is None:
+        plain: Model = _FITS[params.family](train, valid, "ranking", one)
+        return plain
+    model: Model = _FITS[params.family](begins.of(train), begins.of(valid), "ranking", one)
+    return replace(model, scorer=Started(model.scorer, begins.columns, begins.weight))
+
+
 def load(folder: Path) -> FittedRanker:
     """The ranker that `FittedRanker.save` wrote into the folder."""
-    return ranker.load(folder, _LOADS)
+    return ranker.load(folder, {name: partial(_loaded, read) for name, read in _LOADS.items()})
+
+
+def _loaded(read: Callable[[Path], Scorer], folder: Path) -> Scorer:
+    return start.load(folder, read(folder))

@@ -93,7 +93,13 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: LightGbmParams) -> Model:
         labels = np.searchsorted(grades, rows.labels) if loss == "ranking" else rows.labels
         group = rows.sizes() if loss == "ranking" else None
         return library.Dataset(
-            rows.values, labels, weight=rows.weights, group=group, feature_name=list(rows.names), reference=reference
+            rows.values,
+            labels,
+            weight=rows.weights,
+            group=group,
+            init_score=rows.start,
+            feature_name=list(rows.names),
+            reference=reference,
         )
 
     told: dict[str, dict[str, list[float]]] = {}

@@ -28,6 +28,7 @@ class Rows:
     weights: FloatArray  # (n,) weight of the moment, the same for all its rows
     at: NDArray[np.float64]  # (n,) time of the moment
     users: NDArray[np.int32]  # (n,) code of the person
+    start: FloatArray | None = None  # (n,) scores that fitting begins from; None: 0 for all
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,6 +48,7 @@ class Rows:
             self.weights[mask],
             self.at[mask],
             self.users[mask],
+            None if self.start is None else self.start[mask],
         )
 
     def sizes(self) -> NDArray[np.int64]:

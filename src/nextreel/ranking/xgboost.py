@@ -93,10 +93,11 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: XgBoostParams) -> Model:
 
     def matrix(rows: Rows) -> Any:
         if loss == "probability":
-            return library.DMatrix(rows.values, rows.labels, weight=rows.weights)
+            return library.DMatrix(rows.values, rows.labels, weight=rows.weights, base_margin=rows.start)
         first = np.cumsum(rows.sizes()) - rows.sizes()
         groups = np.repeat(np.arange(len(first)), rows.sizes())
-        return library.DMatrix(rows.values, rows.labels, weight=rows.weights[first], qid=groups)
+        weights = rows.weights[first]
+        return library.DMatrix(rows.values, rows.labels, weight=weights, base_margin=rows.start, qid=groups)
 
     told: dict[str, dict[str, list[float]]] = {}
     booster = library.train(

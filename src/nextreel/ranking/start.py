@@ -1,0 +1,99 @@
+"""Where fitting begins: at the order that all sources together give, so that a ranker learns what that lacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nextreel.ranking.model import Scorer
+from nextreel.ranking.rows import Rows
+from nextreel.types import FloatArray
+
+START_FILE = "start.json"
+_RANK = "rank_"
+_CONSTANT = 60.0  # of reciprocal rank fusion (Cormack, Clarke & Büttcher 2009)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A scorer whose scores are added to weight × Σ 1 / (60 + rank) over the ranks of the sources.
+
+    The rank columns hold ln(1 + rank); a source that has no rank adds nothing.
+    """
+
+    scorer: Scorer
+    columns: tuple[int, ...]  # the rank columns of the rows
+    weight: float
+
+    @property
+    def reads(self) -> frozenset[int]:
+        """The rank columns, and those that the scorer reads."""
+        return self.scorer.reads | frozenset(self.columns)
+
+    def score(self, values: FloatArray) -> FloatArray:
+        """(n,) raw scores."""
+        raw: FloatArray = self.scorer.score(values) + _terms(values, self.columns, self.weight).sum(axis=1)
+        return raw
+
+    def contributions(self, values: FloatArray) -> FloatArray:
+        """(n, features + 1) what each column adds, the terms of the start to their rank columns; last the mean."""
+        parts = self.scorer.contributions(values)
+        parts[:, list(self.columns)] += _terms(values, self.columns, self.weight)
+        return parts
+
+    def over(self, columns: Sequence[int]) -> Started:
+        """The same over rows that have these columns alone."""
+        place = {column: new for new, column in enumerate(columns)}
+        return replace(self, scorer=self.scorer.over(columns), columns=tuple(place[one] for one in self.columns))
+
+    def save(self, folder: Path) -> None:
+        """Writes the scorer and where it begins into the folder."""
+        self.scorer.save(folder)
+        about = {"columns": list(self.columns), "weight": self.weight}
+        (folder / START_FILE).write_text(json.dumps(about) + "\n", encoding="utf-8")
+
+
+def load(folder: Path, scorer: Scorer) -> Scorer:
+    """The scorer as `Started.save` wrote it; the scorer itself where nothing was written."""
+    if not (folder / START_FILE).is_file():
+        return scorer
+    about = json.loads((folder / START_FILE).read_text(encoding="utf-8"))
+    return Started(scorer, tuple(about["columns"]), float(about["weight"]))
+
+
+@dataclass(frozen=True)
+class Start:
+    """The rank columns, and how much one unit of their fused score counts."""
+
+    columns: tuple[int, ...]
+    weight: float
+
+    def of(self, rows: Rows) -> Rows:
+        """The same rows, from whose start a fit goes on."""
+        return replace(rows, start=_terms(rows.values, self.columns, self.weight).sum(axis=1))
+
+
+def standard(rows: Rows, strength: float) -> Start | None:
+    """The start in which one standard deviation of the fused score within a moment is worth `strength`.
+
+    None where nothing is to begin from: a strength of 0, fewer than two sources, or ranks that say nothing.
+    """
+    columns = tuple(n for n, name in enumerate(rows.names) if name.startswith(_RANK))
+    if strength == 0 or len(columns) < 2 or not len(rows):
+        return None
+    fused = _terms(rows.values, columns, 1.0).sum(axis=1, dtype=np.float64)
+    size = rows.sizes()
+    first = np.cumsum(size) - size
+    mean = np.repeat(np.add.reduceat(fused, first) / size, size)
+    spread = float(np.sqrt(np.add.reduceat((fused - mean) ** 2, first) / size).mean())
+    return Start(columns, strength / spread) if spread > 0 else None
+
+
+def _terms(values: FloatArray, columns: Sequence[int], weight: float) -> FloatArray:
+    """(n, columns) weight / (60 + rank), 0 where there is no rank."""
+    ranks = np.expm1(values[:, list(columns)])
+    return np.where(np.isnan(ranks), np.float32(0), np.float32(weight) / (np.float32(_CONSTANT) + ranks))
