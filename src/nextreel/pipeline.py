@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nextreel.features import compute
+from nextreel.features.fusion import reciprocal
 from nextreel.reasons import reasons
 from nextreel.types import (
     Catalogue,
@@ -368,15 +369,13 @@ def _ranks(scores: FloatArray) -> FloatArray:
 def fused(moment: Moment) -> FloatArray:
     """(n,) what orders candidates that no ranker judged: the score of a source that is alone, else all their ranks.
 
-    Ranks are joined by reciprocal rank fusion (Cormack, Clarke & Büttcher 2009), with their constant of 60.
+    Ranks are joined by reciprocal rank fusion.
     """
     if len(moment.sources) == 1:
         scores = moment.scores[:, 0]
         unscored = np.isnan(scores)
         return np.where(unscored, scores[~unscored].min(initial=0.0) - 1.0, scores).astype(np.float32)
-    parts = 1.0 / (np.float32(60.0) + moment.ranks.T)
-    parts[np.isnan(parts)] = 0.0
-    fused: FloatArray = parts.sum(axis=0)
+    fused: FloatArray = reciprocal(moment.ranks.T).sum(axis=0)
     return fused
 
 

@@ -11,28 +11,19 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nextreel.params import Params
 from nextreel.ranking.model import Model, shares
 from nextreel.ranking.rows import Loss, Rows, check
-from nextreel.ranking.wide import Wide, saved_columns
+from nextreel.ranking.wide import BoostingParams, Wide, saved_columns
 from nextreel.types import FloatArray, NextreelError
 
 MODEL_FILE = "model.txt"
 
 
-class LightGbmParams(Params):
+class LightGbmParams(BoostingParams):
     """Hyper-parameters of the LightGBM ranker."""
 
-    iterations: int = Field(default=500, ge=1)
-    learning_rate: float = Field(default=0.05, gt=0)
     leaves: int = Field(default=31, ge=2)
     least: int = Field(default=20, ge=1)  # rows that a leaf must hold
-    l2: float = Field(default=3.0, ge=0)
-    columns: float = Field(default=1.0, gt=0, le=1)  # part of the columns that a tree may ask about
-    rows: float = Field(default=1.0, gt=0, le=1)  # part of the rows that a tree is grown on
-    early_stopping: int = Field(default=50, ge=1)  # iterations without a better validation before it stops
-    seed: int = 42
-    threads: int = -1  # -1: all cores
 
 
 @dataclass(frozen=True)

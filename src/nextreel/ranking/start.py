@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from nextreel.features.fusion import reciprocal
 from nextreel.ranking.model import Scorer
 from nextreel.ranking.rows import Rows
 from nextreel.types import FloatArray
 
 START_FILE = "start.json"
 _RANK = "rank_"
-_CONSTANT = 60.0  # of reciprocal rank fusion (Cormack, Clarke & Büttcher 2009)
 
 
 @dataclass(frozen=True)
@@ -95,5 +95,4 @@ def standard(rows: Rows, strength: float) -> Start | None:
 
 def _terms(values: FloatArray, columns: Sequence[int], weight: float) -> FloatArray:
     """(n, columns) weight / (60 + rank), 0 where there is no rank."""
-    ranks = np.expm1(values[:, list(columns)])
-    return np.where(np.isnan(ranks), np.float32(0), np.float32(weight) / (np.float32(_CONSTANT) + ranks))
+    return np.float32(weight) * reciprocal(np.expm1(values[:, list(columns)]))

@@ -9,10 +9,25 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from pydantic import Field
 
+from nextreel.params import Params
 from nextreel.types import FloatArray
 
 COLUMNS_FILE = "columns.npy"
+
+
+class BoostingParams(Params):
+    """Hyper-parameters that libraries of boosted trees have in common."""
+
+    iterations: int = Field(default=500, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    l2: float = Field(default=3.0, ge=0)
+    columns: float = Field(default=1.0, gt=0, le=1)  # part of the columns that a tree may ask about
+    rows: float = Field(default=1.0, gt=0, le=1)  # part of the rows that a tree is grown on
+    early_stopping: int = Field(default=50, ge=1)  # iterations without a better validation before it stops
+    seed: int = 42
+    threads: int = -1  # -1: all cores
 
 
 @dataclass(frozen=True)
