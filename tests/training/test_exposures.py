@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from nextreel.assembly import ExposureParams
+from nextreel.assembly import Config, ExposureParams
+from nextreel.ranking.rows import Rows
 from nextreel.training.exposures import exposures, played_further, request_at
-from nextreel.types import DAY, Catalogue, Events, Kind
+from nextreel.training.fit import fit_ranker
+from nextreel.types import DAY, Catalogue, Events, Kind, NextreelError
 
 NAN = float("nan")
 HOUR = 3_600.0
@@ -113,3 +115,22 @@ def test_the_order_of_other_people_changes_no_label(four: Catalogue) -> None:
         assert np.array(own)[alone.position].tolist() == whole.position[mine].tolist()
         for name in ("click", "like", "dislike", "long_view"):
             assert alone.labels[name].tolist() == whole.labels[name][mine].tolist()
+
+
+@pytest.mark.parametrize("answer", [0.0, 1.0])
+def test_an_objective_whose_answers_are_all_the_same_is_left_out_unless_it_is_asked_for(answer: float) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(600, 2)).astype(np.float32)
+    number, ones = np.repeat(np.arange(60), 10), np.ones(600, np.float32)
+    label = (values[:, 0] > 0.5).astype(np.float32)
+    names, users = ("score_als", "plays"), number.astype(np.int32)
+    rows = {
+        name: Rows(names, values, labels, number, ones, number.astype(np.float64), users)
+        for name, labels in {"relevance": label, "click": np.full(600, answer, np.float32), "like": label}.items()
+    }
+    quick = {"catboost": {"iterations": 3, "depth": 2, "threads": 1}}
+    config = Config.model_validate({"ranker": quick})
+    assert fit_ranker(rows, config).objectives == ("relevance", "like")
+    asked = Config.model_validate({"ranker": quick | {"value": "relevance + click"}})
+    with pytest.raises(NextreelError, match="No objective 'click' to value by"):
+        fit_ranker(rows, asked)

@@ -168,9 +168,9 @@ def ranker_rows(
 def fit_ranker(rows: Mapping[str, Rows], config: Config, progress: Progress = silent) -> FittedRanker:
     """The ranker, the size of each head chosen on people whose rows it did not see.
 
+    Besides relevance, an objective whose answers are all the same in either part is left out: they tell nothing.
     Raises `NextreelError` where the value formula reads an objective that the data do not tell.
     """
-    named(config.ranker.value, tuple(rows))
     people = np.unique(np.concatenate([one.users for one in rows.values()]))
     rng = np.random.default_rng(config.moments.seed)
     held = rng.choice(people, max(1, int(len(people) * config.moments.holdout)), replace=False)
@@ -179,6 +179,9 @@ def fit_ranker(rows: Mapping[str, Rows], config: Config, progress: Progress = si
         judged = np.isin(one.users, held)
         if judged.all() or not judged.any():  # one person alone, or none of those held: the last moment it is
             judged = one.groups == one.groups[-1]
-        train[objective], valid[objective] = one.take(~judged), one.take(judged)
+        parts = one.take(~judged), one.take(judged)
+        if objective == RELEVANCE or all(len(part) and np.ptp(part.labels) > 0 for part in parts):
+            train[objective], valid[objective] = parts
+    named(config.ranker.value, tuple(train))
     with progress("fitting the ranker", None):
         return families.fit(train, valid, config.ranker)
