@@ -287,14 +287,23 @@ def gauc(labels: ArrayLike, scores: ArrayLike, groups: NDArray[Any]) -> float:
     >>> gauc([1, 0, 1, 0, 0], [0.9, 0.1, 0.2, 0.3, 0.1], np.array([1, 1, 2, 2, 2]))
     0.7
     """
-    truth, values = _binary(labels, scores)
-    if len(truth) == 0:
+    if len(np.asarray(groups)) == 0:
         return float("nan")
     names, group = np.unique(groups, return_inverse=True)
-    areas = _grouped_auc(truth, values, group, len(names))
+    areas = auc_by_group(labels, scores, group, len(names))
     sizes = np.bincount(group, minlength=len(names))
     judged = ~np.isnan(areas)
     return float(np.average(areas[judged], weights=sizes[judged])) if judged.any() else float("nan")
+
+
+def auc_by_group(labels: ArrayLike, scores: ArrayLike, group: NDArray[np.int64], n: int) -> Values:
+    """AUC within each of n groups (n,), `group` saying which of them each row is of; NaN where a class is missing.
+
+    >>> auc_by_group([1, 0, 1, 1], [0.9, 0.1, 0.2, 0.3], np.array([0, 0, 1, 1]), 2)
+    array([ 1., nan])
+    """
+    truth, values = _binary(labels, scores)
+    return _grouped_auc(truth, values, group, n)
 
 
 def _grouped_auc(truth: NDArray[np.bool_], values: Values, group: NDArray[np.int64], n: int) -> Values:
@@ -320,26 +329,37 @@ def _grouped_auc(truth: NDArray[np.bool_], values: Values, group: NDArray[np.int
 def log_loss(labels: ArrayLike, probabilities: ArrayLike, epsilon: float = 1e-7) -> float:
     """Mean cross-entropy in nats: -(y ln p + (1 - y) ln(1 - p)), p kept within epsilon of 0 and 1; NaN without rows.
 
+    A label y may also be a part between 0 and 1; the least loss is then that of p = y, and above 0.
     Source: Good, Rational decisions, Journal of the Royal Statistical Society B 14 (1952).
 
     >>> round(log_loss([1, 0], [0.8, 0.4]), 4)
     0.367
+    >>> round(log_loss([0.5], [0.5]), 4)
+    0.6931
     """
-    truth, values = _binary(labels, probabilities)
-    if len(truth) == 0:
+    _, values = _binary(labels, probabilities)
+    y = np.asarray(labels, np.float64)
+    if len(y) == 0:
         return float("nan")
+    if not (0 <= y.min() <= y.max() <= 1):
+        raise MetricError(f"Expected labels from 0 to 1, got {y.min()} to {y.max()}. Hint: leave out unlabelled rows.")
     p = np.clip(values, epsilon, 1.0 - epsilon)
-    return float(-np.where(truth, np.log(p), np.log1p(-p)).mean())
+    return float(-(y * np.log(p) + (1.0 - y) * np.log1p(-p)).mean())
 
 
 def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, seed: int, rounds: int = 2000, groups: NDArray[Any] | None = None
+    a: ArrayLike,
+    b: ArrayLike,
+    seed: int,
+    rounds: int = 2000,
+    groups: NDArray[Any] | None = None,
+    weights: ArrayLike | None = None,
 ) -> tuple[float, float, float]:
     """Mean of a - b over users, and the 2.5 % and 97.5 % quantiles of that mean under resampling of users.
 
     `a` and `b` hold one value per user, in the same order; the users are resampled together, so what makes a user
     hard for both does not widen the interval. Where they hold one value per request, `groups` (n,) says whose it is: a
-    person is drawn with all of their requests. The percentile interval.
+    person is drawn with all of their requests. With `weights` (n,) all means are weighted. The percentile interval.
     Source: Efron, Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
     >>> difference, low, high = paired_bootstrap([0.5, 0.7, 0.9, 0.4], [0.4, 0.6, 0.7, 0.4], seed=0)
@@ -356,8 +376,9 @@ def paired_bootstrap(
     whose = np.arange(len(first)) if groups is None else np.asarray(groups)
     if whose.shape != first.shape:
         raise MetricError(f"Expected groups to say whose each of the {len(first)} values is; got shape {whose.shape}.")
+    weight = np.ones(len(first)) if weights is None else np.asarray(weights, np.float64)
     _, group = np.unique(whose, return_inverse=True)
-    sums, sizes = np.bincount(group, differences), np.bincount(group)
+    sums, sizes = np.bincount(group, differences * weight), np.bincount(group, weight)
     n = len(sums)
     rng = np.random.default_rng(seed)
     means = np.empty(rounds)
@@ -367,4 +388,4 @@ def paired_bootstrap(
         drawn = rng.integers(0, n, (stop - start, n))
         means[start:stop] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return float(differences.mean()), float(low), float(high)
+    return float(np.average(differences, weights=weight)), float(low), float(high)

@@ -12,14 +12,28 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from nextreel import evaluation
+from nextreel.assembly import Config
 from nextreel.cli import loading, show
 from nextreel.cli.app import app
 from nextreel.data import synthetic
 from nextreel.evaluation import seeds as of_seeds
+from nextreel.ranking.value import FormulaError
 from nextreel.types import NextreelError
 
 runner = CliRunner()
 SMALL = "[als]\nfactors = 8\niterations = 3\nthreads = 1\n"
+FEW = f"""{SMALL}
+[quotas]
+two_tower = 0
+[moments]
+active = 20
+idle = 20
+[exposures]
+least = 10
+[ranker.catboost]
+iterations = 10
+threads = 1
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +109,46 @@ def test_json_and_full_go_with_the_same_run(world: Path, tmp_path: Path, monkeyp
     assert json.loads((tmp_path / "one.json").read_text())["seeds"] == {}
 
 
+def test_what_people_were_shown_is_judged_and_a_formula_previewed(world: Path, tmp_path: Path) -> None:
+    (world.parent / "few.toml").write_text(FEW)
+    given = ("--config", world.parent / "few.toml", "--protocol", "exposures", "--every", 2)
+    result = call(
+        world, *given, "--value", "relevance + 50 * click", "--report", tmp_path, "--json", tmp_path / "x.json"
+    )
+    assert result.exit_code == 0, (result.output, result.exception)
+    for part in ("Protocol exposures", "video_rate", "One visit of 2 is judged", "Preview of `relevance + 50 * click`"):
+        assert part in result.stdout
+    names = {"exposures.json", "exposures.md", "exposures_order.svg", "exposures_reliability.svg", "x.json", "x.md"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    found = json.loads((tmp_path / "exposures.json").read_text())
+    assert {one["objective"] for one in found["outcomes"]} >= {"click", "watch"}
+    assert found["preview"]["previewed"] == "relevance + 50 * click"
+    assert found == json.loads((tmp_path / "x.json").read_text())
+
+
+@pytest.mark.parametrize("protocol", ["live", "exposures"])
+@pytest.mark.parametrize("wrong", ["relevance + likes", "2 *", "__import__('os')", "7"])
+def test_a_bad_formula_is_refused_before_the_data_are_read(
+    world: Path, protocol: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load", lambda *_, **__: pytest.fail("the data were read"))
+    result = call(world, "--protocol", protocol, "--value", wrong)
+    assert isinstance(result.exception, FormulaError)
+
+
+def test_several_seeds_of_what_people_were_shown_go_side_by_side(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, Any]] = []
+
+    def evaluate_exposures(_: object, config: Config, **options: Any) -> None:
+        asked.append((config.als.seed, options["every"]))
+        if len(asked) == 2:
+            raise NextreelError("far enough")
+
+    monkeypatch.setattr(evaluation, "evaluate_exposures", evaluate_exposures)
+    call(world, "--protocol", "exposures", "--seed", 7, "--seed", 8, "--every", 3)
+    assert asked == [(7, 3), (8, 3)]
+
+
 def test_one_seed_is_that_of_the_models(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
@@ -113,6 +167,9 @@ def test_one_seed_is_that_of_the_models(world: Path, monkeypatch: pytest.MonkeyP
         (("--every", 2), "only `live`"),
         (("--seed", 3, "--seed", 3, "--source", "als"), "several different"),
         (("--source", "oracle"), "No source 'oracle'"),
+        (("--source", "als", "--value", "relevance"), "no `--source`"),
+        (("--source", "als", "--protocol", "exposures"), "no `--source`"),
+        (("--value", "relevance + share"), "of share"),
     ],
 )
 def test_what_cannot_be_is_told(world: Path, options: tuple[object, ...], said: str) -> None:
@@ -151,5 +208,15 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(
 def test_help_teaches_the_protocols_and_what_to_look_at() -> None:
     shown = runner.invoke(app, ["evaluate", "--help"], env={"COLUMNS": "300"}).stdout
     printed = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    for one in ("frozen|live|leave-last-out", "--source", "--every", "--seed", "--report", "--json", "--full", "luck"):
+    for one in (
+        "frozen|live|leave-last-out|exposures",
+        "--value",
+        "--source",
+        "--every",
+        "--seed",
+        "--report",
+        "--json",
+        "--full",
+        "luck",
+    ):
         assert one in printed

@@ -68,3 +68,13 @@ def quick(tiny_config: Config) -> Config:
     catboost = tiny_config.ranker.catboost.model_copy(update={"iterations": 15})
     ranker = tiny_config.ranker.model_copy(update={"catboost": catboost})
     return tiny_config.model_copy(update={"moments": moments, "ranker": ranker})
+
+
+@pytest.fixture(scope="session")
+def light(quick: Config) -> Config:
+    """The quick configuration without towers and with an answer learnt from few positives."""
+    quotas = quick.quotas.model_copy(update={"two_tower": 0, "item_item": 0})
+    exposures = quick.exposures.model_copy(update={"visits": 400, "least": 20})
+    catboost = quick.ranker.catboost.model_copy(update={"iterations": 25})
+    ranker = quick.ranker.model_copy(update={"catboost": catboost})
+    return quick.model_copy(update={"quotas": quotas, "exposures": exposures, "ranker": ranker})

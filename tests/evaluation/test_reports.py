@@ -24,8 +24,9 @@ from rich.console import Console, RenderableType
 from nextreel import evaluation
 from nextreel.assembly import Config
 from nextreel.evaluation import plots, protocols, report
+from nextreel.evaluation.found import Comparison, Row
 from nextreel.evaluation.measures import CUTS, measure
-from nextreel.evaluation.results import Comparison, Results, Row
+from nextreel.evaluation.results import Results
 from nextreel.evaluation.seeds import evaluate_seeds, joined, reseeded
 from nextreel.evaluation.segments import Segment
 from nextreel.evaluation.stages import SourceShare, StageResults
@@ -434,7 +435,7 @@ def written(results: Results, tmp_path_factory: pytest.TempPathFactory) -> list[
 
 
 def test_a_report_is_json_markdown_and_the_plots_that_it_shows(written: list[Path]) -> None:
-    names = ["frozen.json", "frozen.md", *(f"frozen_{name}.svg" for name in plots.FIGURES)]
+    names = ["frozen.json", "frozen.md", *(f"frozen_{name}.svg" for name in ("models", "recall", "stages", "segments"))]
     assert [path.name for path in written] == names
     assert sorted(path.name for path in written[0].parent.iterdir()) == sorted(names)
     shown = written[1].read_text(encoding="utf-8").split("<details>")[0]

@@ -14,9 +14,10 @@ from nextreel.evaluation.trials import EvaluationError, Met, Trial
 from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
 from nextreel.store import MemoryStore
-from nextreel.types import UNKNOWN, Request, RowArray
+from nextreel.types import UNKNOWN, Request, RowArray, Slate
 
 Watch = Callable[[int, Request], None]  # told of each request, by its number, while the state stands before it
+Hear = Callable[[str, int, Slate], None]  # told of each answer: the recommender's name, the request's number, the slate
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def ask(
     k: int,
     progress: Progress = silent,
     watch: Watch | None = None,
+    hear: Hear | None = None,
 ) -> dict[str, Answers]:
     """The answers of every recommender, all of which read this store, to each request of the trial.
 
@@ -62,6 +64,8 @@ def ask(
                         f"{slate.trace.failures}. Hint: the log holds the whole error."
                     )
                 lists[name][number, : len(slate.rows)] = slate.rows
+                if hear is not None:
+                    hear(name, number, slate)
             if watch is not None:
                 watch(number, request)
             advance(1)

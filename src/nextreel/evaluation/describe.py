@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nextreel.evaluation.tables import NOTHING, View, digits, title
+from nextreel.ranking.ranker import RELEVANCE
 
 if TYPE_CHECKING:
-    from nextreel.evaluation.results import Comparison
+    from nextreel.evaluation.found import Change, Comparison, Preview, Seeds
     from nextreel.evaluation.segments import Segment
     from nextreel.evaluation.stages import StageResults
-
-Seeds = Mapping[str, Mapping[str, Mapping[str, float]]]  # model -> seed -> metric -> value
 
 ALL = "all together"
 
@@ -104,6 +103,66 @@ def spread(values: Sequence[float]) -> str:
     '0.3000 ± 0.1000'
     """
     return f"{sum(values) / len(values):.4f} ± {(max(values) - min(values)) / 2:.4f}"
+
+
+def preview_in_words(found: Preview) -> str:
+    """Which formulas are compared, and where."""
+    return (
+        f"Preview of `{found.previewed}` instead of `{found.configured}`: the same models and candidates in "
+        f"{found.lists:,} lists; looked at is {found.places}."
+    )
+
+
+def preview(found: Preview, examples: int | None = None) -> list[View]:
+    """What another formula would change, part by part; with so many examples at most."""
+    moved = [
+        ["places that go to other videos", f"{found.changed:.1%}"],
+        ["lists with another first video", f"{found.other_first:.1%}"],
+        ["lists that stay as they are", f"{found.same:.1%}"],
+        ["places that a video moves, mean", f"{found.shift:.1f}"],
+    ]
+    views = [
+        View("What would move", ["", "how much"], moved),
+        View("Predicted of these places", _HEADS, [_changed(one, "relative") for one in found.predicted]),
+        View(
+            "Metrics under either formula",
+            [*_HEADS, "95 % interval", "verdict"],
+            [[*_changed(one), *_interval(one)] for one in found.metrics],
+        ),
+    ]
+    if found.categories:
+        lines = [_changed(one, "share") for one in found.categories]
+        views.append(View("Share of these places, categories that change most", _HEADS, lines))
+    for one in found.examples[:examples]:
+        lines = [
+            [str(place + 1), before, after, NOTHING if was is None else str(was)]
+            for place, (before, after, was) in enumerate(zip(one.before, one.after, one.was, strict=True))
+        ]
+        views.append(View(f"List of {one.person}", ["place", "configured", "previewed", "was at"], lines, names=3))
+    return views
+
+
+_HEADS = ["", "configured", "previewed", "change"]
+
+
+def _changed(one: Change, how: str = "plain") -> list[str]:
+    """Name, both figures and the difference: as it is, in percent of the first ("relative"), or of shares."""
+    difference = one.after - one.before
+    if how == "share":
+        return [one.name, f"{one.before:.1%}", f"{one.after:.1%}", f"{100 * difference:+.1f} pp"]
+    told = f"{difference:+.4f}"
+    if how == "relative" and one.name != RELEVANCE and one.before > 0:  # what relevance is counted in means nothing
+        told = f"{difference / one.before:+.1%}"
+    *of, what = one.name.split(", ")  # an objective and what is measured of it
+    name = one.name if how == "relative" else ", ".join([*of, title(what)])
+    return [name, digits(one.before), digits(one.after), told]
+
+
+def _interval(one: Change) -> list[str]:
+    """The interval of the difference and what it lets one say."""
+    if one.low is None or one.high is None:
+        return [NOTHING, NOTHING]
+    return [f"{one.low:+.4f} to {one.high:+.4f}", "more" if one.low > 0 else "less" if one.high < 0 else "unclear"]
 
 
 def _share(part: int, whole: int) -> str:

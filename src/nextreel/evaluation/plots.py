@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from nextreel.evaluation.results import Results, Row
+    from nextreel.evaluation.found import Found, Row
+    from nextreel.evaluation.results import Results
     from nextreel.evaluation.segments import Segment
 
 FIGURES = {
@@ -21,12 +23,19 @@ FIGURES = {
     "recall": "Recall among the first k",
     "stages": "What sources propose and what the order gains",
     "segments": "By how well the person, and the video, are known",
+    "order": "How well what people were shown is ordered",
+    "reliability": "What was told and what came true",
 }
 # Okabe & Ito, Color Universal Design (2008): told apart with every kind of colour blindness
-COLOURS = {"pipeline": "#0072B2", "source": "#E69F00", "baseline": "#999999"}
+COLOURS = {"pipeline": "#0072B2", "preview": "#009E73", "source": "#E69F00", "baseline": "#999999"}
 LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v", "P")
-LEGEND = {"pipeline": "the whole pipeline", "source": "one source alone", "baseline": "baselines"}
+LEGEND = {
+    "pipeline": "the whole pipeline",
+    "preview": "with the previewed formula",
+    "source": "one source alone",
+    "baseline": "baselines",
+}
 # a fixed salt instead of random ids; text stays text, so that it can be searched and read aloud
 STYLE: dict[Any, Any] = {  # matplotlib types its keys as some hundreds of literals
     "svg.hashsalt": "nextreel",
@@ -54,21 +63,31 @@ def require() -> None:
         )
 
 
-def figures(results: Results) -> dict[str, Figure]:
+def figures(results: Found) -> dict[str, Figure]:
     """Every plot that the results have figures for, by its name in `FIGURES`. Raises NoPlots without matplotlib."""
     require()
     from matplotlib import rc_context  # noqa: PLC0415  an extra
 
-    drawings: dict[str, Callable[[Results], Figure]] = {"models": _models, "recall": _recall}
+    with rc_context(STYLE):
+        return {name: draw() for name, draw in results.drawings().items()}
+
+
+def of_lists(results: Results) -> dict[str, Callable[[], Figure]]:
+    """What draws each plot of the results of a protocol of lists, by its name in `FIGURES`."""
+    drawings = {"models": _models, "recall": _recall}
     if results.stages is not None:
         drawings["stages"] = _stages
     if results.segments:
         drawings["segments"] = _segments
-    with rc_context(STYLE):
-        return {name: draw(results) for name, draw in drawings.items()}
+    return {name: partial(draw, results) for name, draw in drawings.items()}
 
 
-def save(results: Results, folder: Path, stem: str) -> dict[str, Path]:
+def image(files: Mapping[str, str], name: str) -> list[str]:
+    """The plot of this name as Markdown, nothing where there is no file of it."""
+    return [f"![{FIGURES[name]}]({files[name]})", ""] if name in files else []
+
+
+def save(results: Found, folder: Path, stem: str) -> dict[str, Path]:
     """Writes `<stem>_<name>.svg` for every plot into the folder, and tells where each is, by its name."""
     drawn, found = figures(results), {}
     from matplotlib import rc_context  # noqa: PLC0415  an extra
@@ -81,18 +100,19 @@ def save(results: Results, folder: Path, stem: str) -> dict[str, Path]:
     return found
 
 
-def _figure(results: Results, about: str, width: float, height: float) -> Figure:
+def new_figure(results: Found, about: str, width: float, height: float) -> Figure:
+    """An empty figure of so many inches below its title."""
     from matplotlib.figure import Figure  # noqa: PLC0415  an extra
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    figure.suptitle(f"{about} (protocol {results.protocol}, {results.requests:,} requests)", fontsize=12)
+    figure.suptitle(f"{about} (protocol {results.protocol}, {results.counted})", fontsize=12)
     return figure
 
 
 def _models(results: Results) -> Figure:
     """Horizontal bars, best on top; with several seeds a line from the worst to the best of them."""
     rows = sorted(results.main(), key=lambda row: row.metrics["ndcg@10"])
-    figure = _figure(results, "How good every model is", 9.5, 1.6 + 0.32 * len(rows))
+    figure = new_figure(results, "How good every model is", 9.5, 1.6 + 0.32 * len(rows))
     for axes, (metric, label) in zip(
         figure.subplots(1, 2, sharey=True), (("ndcg@10", "NDCG@10"), ("hit_rate@10", "HitRate@10")), strict=True
     ):
@@ -124,7 +144,7 @@ def _legend_of_kinds(figure: Figure, rows: Sequence[Row], *, seeds: bool) -> Non
 
 
 def _recall(results: Results) -> Figure:
-    figure = _figure(results, "Right videos among the first k", 7.5, 4.6)
+    figure = new_figure(results, "Right videos among the first k", 7.5, 4.6)
     axes = figure.subplots()
     rows = results.judged()
     cuts = sorted({int(name.partition("@")[2]) for row in rows for name in row.metrics if name.startswith("recall@")})
@@ -144,7 +164,7 @@ def _stages(results: Results) -> Figure:
         raise NextreelError("Expected results with stages to plot; got those of one source.")
     sources = sorted(found.sources, key=lambda one: one.recall)
     names = [*(one.name for one in sources), "all together"]
-    figure = _figure(results, FIGURES["stages"], 10.5, max(3.4, 1.6 + 0.42 * len(names)))
+    figure = new_figure(results, FIGURES["stages"], 10.5, max(3.4, 1.6 + 0.42 * len(names)))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     bars = left.barh(
         names, [*(one.recall for one in sources), found.recall], color="#56B4E9", label="any that it finds"
@@ -172,7 +192,7 @@ def _stages(results: Results) -> Figure:
 def _segments(results: Results) -> Figure:
     """One panel for everything that segments differ in, one line for each model, parts from least to most."""
     by = list(dict.fromkeys(one.by for one in results.segments))
-    figure = _figure(results, FIGURES["segments"], 5.2 * len(by), 4.8)
+    figure = new_figure(results, FIGURES["segments"], 5.2 * len(by), 4.8)
     for axes, one in zip(figure.subplots(1, len(by), squeeze=False)[0], by, strict=True):
         parts = [part for part in results.segments if part.by == one]
         metric = "ndcg@10" if any("ndcg@10" in values for values in parts[0].metrics.values()) else "recall@100"

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nextreel import metrics
 from nextreel.evaluation import lineage, trials
-from nextreel.evaluation.asking import Watch, ask
+from nextreel.evaluation.asking import Hear, Watch, ask
 from nextreel.evaluation.baselines import baselines
+from nextreel.evaluation.found import Comparison, Row
+from nextreel.evaluation.heard import PREVIEW, WHOLE, Heard
 from nextreel.evaluation.measures import Measured, measure
-from nextreel.evaluation.results import Comparison, Results, Row
+from nextreel.evaluation.preview import reads_more
+from nextreel.evaluation.results import Results
 from nextreel.evaluation.segments import segments
 from nextreel.evaluation.stages import Stages
 from nextreel.evaluation.trials import EvaluationError, Protocol, Trial
@@ -37,7 +40,7 @@ class Model:
 
     recommender: Recommender  # over the store that the trial advances
     seconds: float  # of fitting
-    kind: str = "pipeline"  # or "source", "stage": a part of the pipeline
+    kind: str = "pipeline"  # or "source", "stage": a part of the pipeline; "preview": with another formula
 
 
 Fit = Callable[[Trial, MemoryStore], Mapping[str, Model]]
@@ -65,15 +68,16 @@ def compare(
     dataset: Dataset,
     config: Config,
     fit: Fit,
-    *,
     seed: int = SEED,
     progress: Progress = silent,
     watch: Callable[[Mapping[str, Model]], Watch | None] = lambda _: None,
+    hear: Hear | None = None,
 ) -> tuple[list[Row], list[Comparison], dict[str, Measured]]:
     """One row for each baseline and each model, and each model's difference from the best baseline by each metric.
 
     `fit` fits the models on the history of the trial; all are asked over one store. A model with the name of a baseline
-    is told apart as "name (config)". `watch` is told of the models and returns what is told of each request.
+    is told apart as "name (config)". `watch` is told of the models and returns what is told of each request; `hear` is
+    told of each answer.
     """
     store = new_store(dataset, config)
     asked: dict[str, Model] = {}
@@ -83,7 +87,8 @@ def compare(
             advance(1)
     models = {f"{name} (config)" if name in asked else name: model for name, model in fit(trial, store).items()}
     asked |= models
-    answers = ask(trial, store, {name: one.recommender for name, one in asked.items()}, K, progress, watch(models))
+    recommenders = {name: one.recommender for name, one in asked.items()}
+    answers = ask(trial, store, recommenders, K, progress, watch(models), hear)
     measured = {name: measure(one.lists, trial, dataset.catalogue.categories) for name, one in answers.items()}
     rows = [
         Row(name, model.kind, measured[name].mean, model.seconds + answers[name].seconds)
@@ -116,14 +121,19 @@ def new_store(dataset: Dataset, config: Config) -> MemoryStore:
     return MemoryStore(dataset.catalogue, config.relevance, profiles)
 
 
-def fit_pipeline(dataset: Dataset, config: Config, progress: Progress = silent) -> Fit:
-    """Fits the whole system on the history of a trial: `nextreel`, its stages, and the towers alone."""
+def fit_pipeline(dataset: Dataset, config: Config, progress: Progress = silent, value: str | None = None) -> Fit:
+    """Fits the whole system on the history of a trial: `nextreel`, its stages, and the towers alone.
+
+    With another value formula there is `preview` too, the same system with that formula.
+    """
     from nextreel.assembly import build, for_lists  # noqa: PLC0415  imports what serves the models
+    from nextreel.ranking.value import formula  # noqa: PLC0415
     from nextreel.training.fit import fit  # noqa: PLC0415  imports torch
 
     def fitted(trial: Trial, store: MemoryStore) -> dict[str, Model]:
         started = perf_counter()
-        found = fit(replace(dataset, events=trial.history), for_lists(config), progress)
+        needed = config if value is not None and reads_more(value) else for_lists(config)
+        found = fit(replace(dataset, events=trial.history), needed, progress)
         seconds = perf_counter() - started
         full = build(
             config,
@@ -139,7 +149,9 @@ def fit_pipeline(dataset: Dataset, config: Config, progress: Progress = silent) 
             models["two_tower"] = Model(full.alone("two_tower"), found.models.two_tower.metrics["seconds"], "source")
         models["fused"] = Model(replace(full, ranker=None, orderers=()), 0.0, "stage")
         models["ranked"] = Model(replace(full, orderers=()), 0.0, "stage")
-        models["nextreel"] = Model(full, seconds, "pipeline")
+        models[WHOLE] = Model(full, seconds, "pipeline")
+        if value is not None:
+            models[PREVIEW] = Model(replace(full, value=formula(value, found.ranker.objectives)), 0.0, "preview")
         return models
 
     return fitted
@@ -176,26 +188,37 @@ def evaluate(
     *,
     source: str | None = None,
     every: int = 1,
+    value: str | None = None,
     seed: int = SEED,
     progress: Progress = silent,
 ) -> Results:
     """A protocol with all baselines on one data set: the full pipeline, or one source alone, with lineage.
 
-    `seed` is that of the random baseline and of the bootstrap; those of the models are in the configuration.
-    Raises EvaluationError when nobody can be judged.
+    `value` is another formula to preview. `seed` is that of the random baseline and of the bootstrap; those of the
+    models are in the configuration. Raises EvaluationError when nobody can be judged, or the data do not tell what the
+    formula reads, and `FormulaError` for one that cannot be read.
     """
     from nextreel.assembly import Config  # noqa: PLC0415  the baselines alone need none of the training stack
+    from nextreel.evaluation.told import check_formula  # noqa: PLC0415
 
     started = perf_counter()
     config = config or Config()
     trial = plan(dataset, protocol, config, every)
-    fit = fit_pipeline(dataset, config, progress) if source is None else fit_source(dataset, config, source, progress)
+    if value is not None:
+        check_formula(value, source, trial.history, dataset, config)
+    if source is None:
+        fit = fit_pipeline(dataset, config, progress, value)
+    else:
+        fit = fit_source(dataset, config, source, progress)
+    heard = None if value is None else Heard(len(trial), (config.ranker.value, value))
     stages = Stages(trial) if source is None else None
 
     def watch(models: Mapping[str, Model]) -> Watch | None:
-        return None if stages is None else stages.watch(models["nextreel"].recommender)
+        if heard is not None:
+            heard.learnt(models[WHOLE].recommender.ranker)
+        return None if stages is None else stages.watch(models[WHOLE].recommender)
 
-    rows, comparisons, measured = compare(trial, dataset, config, fit, seed=seed, progress=progress, watch=watch)
+    rows, comparisons, measured = compare(trial, dataset, config, fit, seed, progress, watch, heard)
     return Results(
         protocol=protocol,
         users=len(set(trial.user.tolist())),
@@ -207,15 +230,23 @@ def evaluate(
         stages=None if stages is None else stages.found(rows),
         segments=segments(trial, measured),
         notes=_notes(trial, timed=dataset.timed, every=every),
-        seed=seed,
-        seconds=perf_counter() - started,
-        peak_memory=lineage.peak_memory(),
-        data=dataset.manifest.to_json(),
-        commit=lineage.commit(),
-        hardware=lineage.hardware(),
-        versions=lineage.versions(),
-        config=config.model_dump(mode="json"),
+        preview=None if heard is None else heard.preview(trial, measured, dataset.catalogue, seed),
+        **origin(dataset, config, seed, started),
     )
+
+
+def origin(dataset: Dataset, config: Config, seed: int, started: float) -> dict[str, Any]:
+    """Where results come from, as the fields of `Found`; `started` is when the run began, by `perf_counter`."""
+    return {
+        "seed": seed,
+        "seconds": perf_counter() - started,
+        "peak_memory": lineage.peak_memory(),
+        "data": dataset.manifest.to_json(),
+        "commit": lineage.commit(),
+        "hardware": lineage.hardware(),
+        "versions": lineage.versions(),
+        "config": config.model_dump(mode="json"),
+    }
 
 
 def _notes(trial: Trial, *, timed: bool, every: int) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from nextreel.evaluation import plots
-from nextreel.evaluation.results import Results
+from nextreel.evaluation.found import Found
 from nextreel.types import NextreelError
 
 
@@ -28,13 +28,13 @@ def prepare(folder: Path, *, with_plots: bool) -> Path:
     return folder
 
 
-def write(results: Results, path: Path) -> tuple[Path, Path]:
+def write(results: Found, path: Path) -> tuple[Path, Path]:
     """The JSON file at `path` and the Markdown file of the same name beside it, both written; no plots."""
     prepare(path.parent, with_plots=False)
     return _json(results, path), _text(path.with_suffix(".md"), results.to_markdown())
 
 
-def write_report(results: Results, folder: Path) -> list[Path]:
+def write_report(results: Found, folder: Path) -> list[Path]:
     """The files `<protocol>.json`, `<protocol>.md` and the plots that the Markdown shows, all written into the folder.
 
     Files of an earlier report of the protocol are replaced. Raises NoPlots without matplotlib.
@@ -46,7 +46,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     return [_json(results, path), _text(path.with_suffix(".md"), text), *figures.values()]
 
 
-def _json(results: Results, path: Path) -> Path:
+def _json(results: Found, path: Path) -> Path:
     return _text(path, json.dumps(results.to_json(), indent=2, allow_nan=False) + "\n")
 
 

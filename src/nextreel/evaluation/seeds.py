@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from nextreel.evaluation import protocols
+from nextreel.evaluation.found import Found
 from nextreel.evaluation.results import Results
 from nextreel.evaluation.trials import EvaluationError, Protocol
 from nextreel.progress import Progress, silent
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from nextreel.assembly import Config
     from nextreel.data import Dataset
 
+F = TypeVar("F", bound=Found)
 SEEDED = (
     "two_tower",
     "als",
@@ -31,6 +33,7 @@ def evaluate_seeds(
     seeds: Sequence[int],
     source: str | None = None,
     every: int = 1,
+    value: str | None = None,
     seed: int = protocols.SEED,
     progress: Progress = silent,
 ) -> Results:
@@ -41,16 +44,24 @@ def evaluate_seeds(
     """
     from nextreel.assembly import Config  # noqa: PLC0415  imports what serves the models
 
+    config = config or Config()
+    return over(
+        lambda one: protocols.evaluate(
+            dataset, protocol, one, source=source, every=every, value=value, seed=seed, progress=progress
+        ),
+        config,
+        seeds,
+    )
+
+
+def over(run: Callable[[Config], F], config: Config, seeds: Sequence[int]) -> F:
+    """What `run` finds with the first seed in the configuration, beside it what it finds with each.
+
+    Raises EvaluationError without a seed or with one twice.
+    """
     if not seeds or len(set(seeds)) != len(seeds):
         raise EvaluationError(f"Expected one seed or several different ones, got {list(seeds)}.")
-    config = config or Config()
-    found = {
-        one: protocols.evaluate(
-            dataset, protocol, reseeded(config, one), source=source, every=every, seed=seed, progress=progress
-        )
-        for one in seeds
-    }
-    return joined(found)
+    return joined({one: run(reseeded(config, one)) for one in seeds})
 
 
 def reseeded(config: Config, seed: int) -> Config:
@@ -59,19 +70,24 @@ def reseeded(config: Config, seed: int) -> Config:
     return config.model_copy(update=parts | {"ranker": config.ranker.reseeded(seed)})
 
 
-def joined(found: Mapping[int, Results]) -> Results:
+def joined(found: Mapping[int, F]) -> F:
     """The results of the first seed, beside them what every seed gave each model that is no baseline.
 
-    The seconds are those of all seeds together. With one seed there is nothing to put side by side.
+    A model that some seed did not fit is left out. The seconds are those of all seeds together. With one seed there is
+    nothing to put side by side.
     """
     first = next(iter(found.values()))
     if len(found) == 1:
         return first
-    models = [row.model for row in first.rows if row.kind != "baseline"]
-    names = ", ".join(map(str, found))
+    each = {str(seed): one.fitted() for seed, one in found.items()}
+    names = ", ".join(each)
     return replace(
         first,
-        seeds={model: {str(seed): one.row(model).metrics for seed, one in found.items()} for model in models},
+        seeds={
+            model: {seed: models[model] for seed, models in each.items()}
+            for model in first.fitted()
+            if all(model in models for models in each.values())
+        },
         seconds=sum(one.seconds for one in found.values()),
         peak_memory=max(one.peak_memory for one in found.values()),
         notes=[

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nextreel.evaluation.results import Row
+    from nextreel.evaluation.found import Row
 
 SHOWN = ("recall@10", "ndcg@10", "hit_rate@10", "recall@100", "mrr", "map@100", "coverage@10", "diversity@10")
 SECONDS = "seconds"  # the column that is no metric
 NOTHING = "-"
-TITLES = {"ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR", "map": "MAP"}
+TITLES = {
+    "ndcg": "NDCG",
+    "hit_rate": "HitRate",
+    "mrr": "MRR",
+    "map": "MAP",
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "log loss",
+    "ece": "ECE",
+    "answered": "answered",
+}
 MEANINGS = {
     "recall": "right videos among the first k, divided by all right ones",
     "ndcg": "sum of 1 / log2(place + 1) over the right videos among the first k, divided by the most it can be",
@@ -27,6 +37,10 @@ MEANINGS = {
     "gini": "how unequally often videos are among the first k: 0 all alike, near 1 one takes all",
     "diversity": "1 - mean cosine of the categories of every two videos among the first k",
     "novelty": "mean of -log2 of the share of the past watches that the first k had, in bits",
+    "auc": "how often an exposure with the answer has a higher score than one without, equals counted half",
+    "gauc": "the same within each person, mean weighted by their exposures over people who have both",
+    "log_loss": "mean of -ln of the probability of what came true, in nats; less is better",
+    "ece": "distance of what was told from what came true, mean over bins of about as many rows; less is better",
 }
 
 
@@ -43,11 +57,13 @@ class View:
     def markdown(self) -> list[str]:
         """The lines of the table as Markdown, without the title."""
         rule = "|" + "---|" * self.names + "---:|" * (len(self.heads) - self.names)
-        return [f"| {' | '.join(self.heads)} |", rule, *(f"| {' | '.join(line)} |" for line in self.lines)]
+        lines = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in self.lines)  # of a title, say
+        return [f"| {' | '.join(self.heads)} |", rule, *(f"| {line} |" for line in lines)]
 
     def rich(self, caption: str | None = None, *, tight: bool = False) -> Table:
         """The table for a terminal; one blank between the columns if tight, else two."""
         from rich.box import SIMPLE_HEAD  # noqa: PLC0415  whoever writes files alone needs no terminal
+        from rich.markup import escape  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
         padding = (0, 0 if tight else 1, 0, 0)
@@ -56,7 +72,7 @@ class View:
             broken = head[:1] + head[1:].replace("@", "\n@")  # a narrow column for a long name
             table.add_column(broken, justify="left" if number < self.names else "right", no_wrap=True)
         for line, bold in zip(self.lines, self.bold or [False] * len(self.lines), strict=True):
-            table.add_row(*line, style="bold" if bold else None)
+            table.add_row(*map(escape, line), style="bold" if bold else None)
         return table
 
 

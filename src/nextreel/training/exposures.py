@@ -145,7 +145,7 @@ def exposure_rows(
     drawn[np.random.default_rng(params.seed).permutation(visits)[: params.visits]] = True
     values, kept = [], []
     names: tuple[str, ...] = ()
-    for request, rows, which in _moments(part, store, shown, drawn, progress):
+    for request, rows, which in replayed(part, store, shown, drawn, progress):
         matrix = recommender.matrix(recommender.gather(request, rows))
         names = matrix.names
         values.append(matrix.values)
@@ -160,10 +160,14 @@ def exposure_rows(
     }
 
 
-def _moments(
+def replayed(
     events: Events, store: MemoryStore, shown: Exposures, drawn: BoolArray, progress: Progress
 ) -> Iterator[tuple[Request, RowArray, NDArray[np.int64]]]:
-    """Each drawn visit's request, the distinct videos it showed and which exposures these are; the store goes along."""
+    """Each drawn visit's request, the distinct videos it showed and which exposures these are; the store goes along.
+
+    `store` must stand just before the first event. It stands before the visit when its request is told, and after the
+    last event at the end.
+    """
     order = np.argsort(shown.visit, kind="stable")
     starts = np.flatnonzero(np.diff(shown.visit[order], prepend=-1))
     applied = 0
