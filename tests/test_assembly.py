@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from nextreel.assembly import Config, ConfigError, Models, Quotas, build, only
+from nextreel.assembly import Config, ConfigError, Models, Quotas, build, merged, only
 from nextreel.data import Dataset
 from nextreel.evaluation.protocols import new_store
 from nextreel.retrieval.als import Als
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training.fit import fit_models
-from nextreel.types import Request
+from nextreel.types import NextreelError, Request
 
 NEW = ("similar", "multi_query", "fresh", "subscribed")
 
@@ -78,3 +78,22 @@ def test_factors_forget_only_where_there_is_time(timed: bool, tiny_dataset: Data
     fitted = fit_models(tiny_dataset.events, graded, tiny_dataset.catalogue, config, tiny_dataset.profiles, timed=timed)
     assert fitted.als is not None
     assert fitted.als.params.half_life_days == (30.0 if timed else None)
+
+
+def test_promoted_videos_are_those_of_the_catalogue(
+    tiny_dataset: Dataset, tiny_config: Config, models: Models, store: MemoryStore
+) -> None:
+    catalogue = tiny_dataset.catalogue
+    video = catalogue.video_ids[3]
+    config = with_quotas(tiny_config, trending=5)
+
+    def promoting(*videos: object) -> Config:
+        order = {"promote": {"videos": videos, "places": [1]}}
+        return Config.model_validate(merged(config.model_dump(), {"order": order}))
+
+    built = build(promoting(video), catalogue, store, models, None, timed=True)
+    slate = built.recommend(Request("somebody new", float(tiny_dataset.events.at[-1]) + 1.0, 3))
+    assert slate.promoted.tolist() == [False, True, False]
+    assert slate.video_ids[1] == video
+    with pytest.raises(NextreelError, match="never-seen"):
+        build(promoting(video, "never-seen"), catalogue, store, models, None, timed=True)

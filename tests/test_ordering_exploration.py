@@ -9,10 +9,13 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nextreel.ordering import ExploreParams, explore
-from nextreel.types import Catalogue, FloatArray, Moment, Order, Request, UserId
+from nextreel.ordering import CapParams, ExploreParams, OrderParams, arrange, explore, orderers
+from nextreel.store import Counters
+from nextreel.types import UNKNOWN, Catalogue, FloatArray, Moment, Order, Request, Trace, UserId
 
 SEEDS = 20_000
 VALUE: FloatArray = np.array([9, 8, 7, 1.0, 0.5, 0.0, -1.0], np.float32)  # shown three, four are left to draw from
@@ -32,7 +35,8 @@ def drawn(moment: Moment, params: ExploreParams, k: int = 3) -> Iterator[Order]:
 
 def test_propensities_are_the_frequencies_of_what_is_drawn(seven: Moment) -> None:
     temperature = 0.8
-    weights = {row: float(np.exp(VALUE[row] / temperature)) for row in (3, 4, 5, 6)}
+    scaled = (VALUE - VALUE.mean()) / VALUE.std()
+    weights = {row: float(np.exp(scaled[row] / temperature)) for row in (3, 4, 5, 6)}
     orders = list(drawn(seven, ExploreParams(slots=2, temperature=temperature)))
     told = np.array([order.propensities for order in orders])
     lists = np.array([order.positions for order in orders])
@@ -120,3 +124,89 @@ def test_no_slots_change_nothing(seven: Moment) -> None:
 def test_places_that_cannot_be_meant_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=r"places|temperature"):
         ExploreParams.model_validate(changes)
+
+
+def test_what_is_played_half_as_often_is_drawn_twice_as_often(seven: Moment) -> None:
+    counters = Counters(7)
+    counters.plays[:] = [0, 0, 0, 1, 3, 7, 15]
+    moment = replace(seven, counters=counters)
+    chances: dict[int, float] = {}
+    for seed in range(60):
+        asked = replace(moment, request=Request(1, 0.0, 3, seed=seed))
+        order = explore(ExploreParams(slots=1, temperature=1e6, novelty=1.0))(asked, VALUE, 3)
+        chances[int(order.positions[2])] = float(order.propensities[2])
+    assert set(chances) == {3, 4, 5, 6}
+    for row, weight in ((3, 8), (4, 4), (5, 2), (6, 1)):
+        assert chances[row] == pytest.approx(weight / 15, abs=1e-5)
+
+
+def test_who_would_break_a_cap_is_not_drawn_and_propensities_are_of_those_left(
+    catalogue_of: Callable[..., Catalogue], moment_of: Callable[..., Moment]
+) -> None:
+    channel = np.array([0, 1, 2, 0, 3, 3, 1], np.int32)  # below the three best: of 0 and 1 there is one already
+    moment = moment_of(catalogue_of([[0]] * 7, channel=channel))
+    order = explore(ExploreParams(slots=2), CapParams(per_channel=1))
+    logits = (VALUE - VALUE.mean()) / VALUE.std()
+    seen: Counter[tuple[int, int]] = Counter()
+    for seed in range(4_000):
+        found = order(replace(moment, request=Request(1, 0.0, 3, seed=seed)), VALUE, 3)
+        first, second = (int(one) for one in found.positions[1:])
+        seen[first, second] += 1
+        # the place of the second best is drawn for: its channel is free, that of the third is not yet
+        chance = np.exp(logits[first]) / np.exp(logits[[4, 5, 6]]).sum()
+        assert found.propensities[1] == pytest.approx(chance, rel=1e-4)
+        assert len({int(channel[row]) for row in found.positions}) == 3
+    assert {first for first, _ in seen} == {4, 5, 6}
+    total = np.exp(logits[[4, 5, 6]]).sum()
+    for row in (4, 5, 6):
+        expected = float(np.exp(logits[row]) / total)
+        many = sum(count for (first, _), count in seen.items() if first == row)
+        assert abs(many - 4_000 * expected) <= 4 * np.sqrt(4_000 * expected * (1 - expected))
+
+
+def test_where_nobody_fits_the_best_keep_the_place(
+    catalogue_of: Callable[..., Catalogue], moment_of: Callable[..., Moment]
+) -> None:
+    moment = moment_of(catalogue_of([[0]] * 7, channel=np.array([0, 1, 2, 0, 0, 0, 0], np.int32)))
+    order = explore(ExploreParams(slots=2), CapParams(per_channel=1))(moment, VALUE, 3)
+    assert order.positions.tolist() == [0, 1, 2]
+    assert order.propensities.tolist() == [1.0] * 3
+
+
+def broken(codes: list[int], cap: int, window: int) -> int:
+    """Windows of so many places in which some kind is more often than the cap allows."""
+    parts = [codes[first : first + window] for first in range(max(len(codes) - window, 0) + 1)]
+    return sum(any(many > cap for code, many in Counter(part).items() if code != UNKNOWN) for part in parts)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    channels=st.lists(st.integers(-1, 4), min_size=1, max_size=14),
+    k=st.integers(1, 8),
+    cap=st.integers(1, 3),
+    window=st.sampled_from([None, 2, 3, 5]),
+    slots=st.integers(1, 4),
+    seed=st.integers(0, 9),
+)
+def test_exploration_breaks_no_cap_that_the_list_kept(
+    channels: list[int],
+    k: int,
+    cap: int,
+    window: int | None,
+    slots: int,
+    seed: int,
+    catalogue_of: Callable[..., Catalogue],
+    moment_of: Callable[..., Moment],
+) -> None:
+    request = Request(1, 0.0, k, seed=seed)
+    channel = np.array(channels, np.int32)
+    moment = moment_of(catalogue_of([[0]] * len(channels), channel=channel), request=request)
+    value = np.arange(len(channels), 0, -1, dtype=np.float32)
+    plain = OrderParams(diversity=0.0, caps=CapParams(per_channel=cap, window=window))
+    explored = plain.model_copy(update={"explore": ExploreParams(slots=slots, temperature=5.0)})
+    before, after = (arrange(moment, value, orderers(params), Trace()) for params in (plain, explored))
+    counts = [broken(channel[found.positions].tolist(), cap, window or k) for found in (before, after)]
+    assert counts[1] <= counts[0]
+    assert len(set(after.positions.tolist())) == len(before.positions)
+    drawn = after.propensities < 1
+    assert not set(after.positions[drawn].tolist()) & set(before.positions.tolist())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nextreel.features import TIMELESS
 from nextreel.filters import FILTERS
-from nextreel.ordering import OrderParams, orderers
+from nextreel.ordering import CapParams, ExploreParams, OrderParams, Promotion, orderers
 from nextreel.pipeline import Recommender, Source
 from nextreel.retrieval.popular import Popular
 from nextreel.store import Counters
@@ -272,6 +272,37 @@ def test_the_last_rung_alone_keeps_the_promise(
     assert slate.level == "trending"
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_no_slate_breaks_the_promise_whatever_is_promoted(
+    build: Build, person: Callable[..., UserState], data: st.DataObject
+) -> None:
+    situation = data.draw(situations(build, person))
+    rows = data.draw(st.lists(st.integers(0, VIDEOS - 1), min_size=1, max_size=6, unique=True))
+    fixed = tuple(data.draw(st.lists(st.integers(0, 8), max_size=3, unique=True)))
+    promotion = Promotion(np.array(rows, np.int32), fixed, data.draw(st.sampled_from([0.1, 0.5, 1.0])))
+    params = OrderParams(
+        diversity=data.draw(st.sampled_from([0.0, 0.5])),
+        caps=CapParams(per_category=data.draw(st.sampled_from([None, 2]))),
+        explore=ExploreParams(slots=data.draw(st.integers(0, 2))),
+    )
+    recommender = replace(situation.recommender, promotion=promotion, orderers=orderers(params))
+    request = replace(situation.request, explain=data.draw(st.booleans()))
+    slate = recommender.recommend(request)
+    assert_promise(slate, replace(situation, request=request))
+    promoted = slate.rows[slate.promoted].tolist()
+    may_be = set(rows) & situation.eligible
+    many = len(slate.rows)
+    places = [place for place in fixed if place < many] if fixed else range(int(promotion.share * many + 1e-9))
+    assert set(promoted) <= may_be
+    assert len(promoted) == min(len(places), len(may_be))
+    assert {slate.sources[place] for place in np.flatnonzero(slate.promoted)} <= {"promoted"}
+    assert (slate.propensities[slate.promoted] == 1).all()
+    counted = {"configured": len(rows), "eligible": len(may_be), "shown": len(promoted)}
+    assert slate.trace.promoted == counted
+    assert (slate.explanation is not None) == request.explain
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_same_request_gets_the_same_answer(
@@ -492,3 +523,107 @@ def test_watched_rows_can_be_judged_when_asked_for(build: Build, person: Callabl
 def test_fakes_are_retrievers() -> None:
     source: Retriever = Fixed("als", [1])
     assert source.name == "als"
+
+
+def promoting(recommender: Recommender, *rows: int, **params: Any) -> Recommender:
+    return replace(recommender, promotion=Promotion(np.array(rows, np.int32), **params))
+
+
+def test_a_promoted_video_that_no_source_proposes_is_judged_as_if_one_had(build: Build) -> None:
+    sources = [Source(Fixed("als", [5, 6, 7]), 3), Source(Fixed("ease", [6, 5, 8]), 3)]
+    seen: list[tuple[Moment, Matrix]] = []
+    recommender = promoting(build(sources, ByPlays()), 20, 9, fixed=(1,))
+    slate = recommender.recommend(Request(1, NOW, 4), lambda moment, matrix, scores: seen.append((moment, matrix)))
+    assert slate.rows.tolist() == [8, 20, 7, 6]
+    assert slate.promoted.tolist() == [False, True, False, False]
+    assert (slate.sources[1], slate.reasons[1]) == ("promoted", "promoted")
+    assert slate.value[1] == pytest.approx(-np.log(5))  # what it was judged by: row 20 has four plays
+    moment, matrix = seen[0]
+    assert moment.rows.tolist() == [5, 6, 7, 8, 20, 9]
+    again = recommender.matrix(recommender.gather(Request(1, NOW, 4), rows=moment.rows))
+    np.testing.assert_array_equal(matrix.values, again.values)
+
+
+@pytest.mark.parametrize("rung", ["unranked", "trending"])
+def test_promoted_places_are_kept_when_other_parts_fail(
+    rung: str, build: Build, person: Callable[..., UserState]
+) -> None:
+    fails = "retrieve" if rung == "trending" else ""
+    sources = [Source(Fixed(name, [5, 6, 7, 8], fails), 4) for name in ("als", "ease")]
+    recommender = promoting(build(sources, ByPlays("raises"), state=person([20])), 20, 21, 22, fixed=(0, 2))
+    slate = recommender.recommend(Request(1, NOW, 4, exclude=(122,), explain=True))
+    assert slate.level == rung
+    assert slate.rows[slate.promoted].tolist() == [21]  # 20 was watched, 22 is excluded
+    assert slate.rows[0] == 21
+    assert slate.rows[1:].tolist() == ([5, 6, 7] if rung == "unranked" else [0, 1, 2])
+    assert slate.trace.promoted == {"configured": 3, "eligible": 1, "shown": 1}
+    assert slate.explanation is not None
+    assert slate.explanation.contributions == {}
+
+
+def test_what_everybody_watches_and_a_source_alone_promote_nothing(build: Build) -> None:
+    recommender = promoting(alone(build, [9, 4, 17]), 20, share=1.0)
+    assert not recommender.trending(Request(1, NOW, 3)).promoted.any()
+    assert not recommender.alone("als").recommend(Request(1, NOW, 3)).promoted.any()
+    assert recommender.recommend(Request(1, NOW, 3)).promoted.any()
+
+
+@dataclass
+class Telling(ByPlays):
+    """It can tell that all comes from the plays."""
+
+    broken: bool = False
+
+    def contributions(self, matrix: Matrix) -> dict[str, FloatArray]:
+        if self.broken:
+            raise Broken("parts")
+        parts = np.zeros((len(matrix.values), len(matrix.names) + 1), np.float32)
+        parts[:, matrix.names.index("plays")] = -matrix.values[:, matrix.names.index("plays")] - 1
+        parts[:, -1] = 1
+        return {"relevance": parts, "other": -parts}
+
+
+def test_a_slate_tells_what_each_feature_added_and_who_moved_what(build: Build) -> None:
+    codes = [[0]] * 12 + [[1]] * 12
+    sources = [Source(Fixed("als", [0, 1, 2, 3, 12]), 30)]
+    recommender = promoting(build(sources, Telling(), OrderParams(diversity=1.0), codes=codes), 2, fixed=(2,))
+    request = Request(1, NOW, 4, explain=True)
+    slate = recommender.recommend(request)
+    assert slate.rows.tolist() == [12, 3, 2, 1]  # by value 12, 3, 2, 1, 0; that is diverse already
+    found = slate.explanation
+    assert found is not None
+    assert set(found.contributions) == {"relevance", "other"}
+    np.testing.assert_allclose(found.raw("relevance"), slate.objectives[:, 0], rtol=1e-6)
+    assert found.contributions["relevance"].shape == (4, len(found.features) + 1)
+    ((name, part),) = found.top("relevance", 0, 1)
+    assert name == "plays"
+    assert part == pytest.approx(-np.log(13) - 1)
+    assert {name: places.tolist() for name, places in found.places.items()} == {
+        "value": [0, 1, 2, 2],  # the promoted one would stand where the fourth does now
+        "by_diversity": [0, 1, -1, 2],
+        "promotion": [0, 1, 2, 3],
+    }
+    assert [found.moved(place) for place in range(4)] == [[], [], [], ["promotion"]]
+    plain = recommender.recommend(replace(request, explain=False))
+    assert plain.rows.tolist() == slate.rows.tolist()
+    assert plain.explanation is None
+    assert "explain" not in plain.trace.milliseconds
+
+
+def test_the_explanation_names_the_orderer_that_moved_a_video(build: Build) -> None:
+    codes = [[0]] * 12 + [[1]] * 12
+    recommender = alone(build, [0, 1, 12], ranker=None, order=OrderParams(diversity=1.0), codes=codes)
+    found = recommender.recommend(Request(1, NOW, 3, explain=True)).explanation
+    assert found is not None
+    assert found.places["value"].tolist() == [0, 2, 1]
+    assert [found.moved(place) for place in range(3)] == [[], ["by_diversity"], ["by_diversity"]]
+    assert found.contributions == {}
+
+
+def test_a_ranker_that_cannot_tell_costs_nobody_the_list(build: Build) -> None:
+    sources = [Source(Fixed("als", list(range(VIDEOS))), 30)]
+    slate = build(sources, Telling(broken=True)).recommend(Request(1, NOW, 3, explain=True))
+    assert slate.rows.tolist() == [23, 22, 21]
+    assert (slate.level, slate.trace.failures) == ("full", {"contributions": "Broken('parts')"})
+    assert slate.explanation is not None
+    assert slate.explanation.contributions == {}

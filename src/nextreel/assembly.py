@@ -14,7 +14,7 @@ from nextreel import features
 from nextreel.encoding.vocabulary import Vocabulary
 from nextreel.features import words
 from nextreel.filters import FILTERS
-from nextreel.ordering import OrderParams, orderers
+from nextreel.ordering import OrderParams, orderers, promotion
 from nextreel.params import Params
 from nextreel.pipeline import Recommender, Source, Store, first_objective
 from nextreel.ranking import families
@@ -214,6 +214,7 @@ def build(
     """The Recommender of these models over this store, in the stages that the configuration asks for.
 
     `columns` are those that the ranker reads: no other feature is computed. None: every one that the data allow.
+    Raises `NextreelError` for a promoted video that the catalogue does not have.
     """
     counters, quotas = store.counters, config.quotas
     if not timed:  # there is no popularity but that of all time
@@ -248,6 +249,7 @@ def build(
         codes=words.codes(models.words),
         ranker=ranker,
         orderers=orderers(config.order),
+        promotion=promotion(config.order.promote, catalogue),
         ranked=config.ranked,
         fallback=Popular(counters, "trend" if timed else "all"),
         release=release,

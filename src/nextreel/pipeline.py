@@ -17,7 +17,8 @@ import numpy as np
 
 from nextreel.features import compute
 from nextreel.features.fusion import reciprocal
-from nextreel.reasons import reasons
+from nextreel.ordering import Arranged, Promotion, arrange, explained
+from nextreel.reasons import origins, reasons
 from nextreel.types import (
     Catalogue,
     Codes,
@@ -98,6 +99,7 @@ class Recommender:
     per_place: float = 0.0  # proposals of all sources together for each place: long lists get more than the quotas
     value: Value = field(default=first_objective)
     codes: Codes = field(default_factory=dict)  # of what is text in profiles and requests
+    promotion: Promotion | None = None  # whose places are given, not won
 
     def recommend(self, request: Request, witness: Witness | None = None) -> Slate:
         """The slate for one request: min(k, eligible videos) videos without repeats.
@@ -110,14 +112,17 @@ class Recommender:
         user = self.store.user(request.user_id)
         trace = Trace()
         try:
-            moment = self._candidates(request, user, trace)
-            level = "full"
+            candidates = self._candidates(request, user, trace)
+            moment = self._promising(candidates)
+            proposed, level = len(moment), "full"
+            moment = self._invite(moment, candidates, [source.retriever for source in self.sources], trace)
         except Exception as error:  # a broken filter or every source failing: the last rung answers
             log.exception("retrieval failed", extra={"request_id": request.request_id})
             trace.failures["retrieval"] = repr(error)
             moment, level = self._last_rung(request, user, trace), "trending"
-        moment = self._promising(moment)
-        objectives = np.empty((len(moment), 0), np.float32)
+            proposed = len(moment)
+            moment = self._invite(moment, moment, [self.fallback], trace)
+        matrix, objectives = None, np.empty((len(moment), 0), np.float32)
         if level == "full" and self.ranker is not None and len(moment):
             try:
                 matrix, objectives, value = self._rank(moment, trace)
@@ -130,14 +135,22 @@ class Recommender:
                     witness(moment, matrix, objectives)
         else:
             value = fused(moment)
-        return self._slate(moment, objectives, value, trace, level)
+        with _timed(trace, "order"):
+            arranged = arrange(moment, value, self.orderers, trace, self.promotion, proposed)
+        slate = self._slate(moment, objectives, value, arranged, trace, level, proposed)
+        if not request.explain:
+            return slate
+        with _timed(trace, "explain"):
+            return replace(slate, explanation=explained(arranged, value, self.ranker, matrix, trace))
 
     def trending(self, request: Request) -> Slate:
         """The slate of what everybody watches, through the same filters; k and the person are the request's."""
         trace = Trace()
         moment = self._last_rung(request, self.store.user(request.user_id), trace)
         none = np.empty((len(moment), 0), np.float32)
-        return self._slate(moment, none, moment.scores[:, 0], trace, "trending")
+        with _timed(trace, "order"):
+            arranged = arrange(moment, moment.scores[:, 0], self.orderers, trace)
+        return self._slate(moment, none, moment.scores[:, 0], arranged, trace, "trending", len(moment))
 
     def alone(self, source: str) -> Recommender:
         """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""
@@ -145,7 +158,7 @@ class Recommender:
         if not chosen:
             names = ", ".join(one.retriever.name for one in self.sources)
             raise NextreelError(f"No source '{source}' in release {self.release}. Hint: one of {names}.")
-        return replace(self, sources=chosen, ranker=None, orderers=(), per_place=0.0)
+        return replace(self, sources=chosen, ranker=None, orderers=(), per_place=0.0, promotion=None)
 
     def gather(self, request: Request, rows: RowArray | None = None, trace: Trace | None = None) -> Moment:
         """The moment of what the sources propose and the filters keep, or of the given rows as they are.
@@ -155,7 +168,8 @@ class Recommender:
         """
         user = self.store.user(request.user_id)
         moment = self._candidates(request, user, Trace() if trace is None else trace)
-        return moment if rows is None else self._judge(request, user, moment, np.asarray(rows, np.int32))
+        retrievers = [source.retriever for source in self.sources]
+        return moment if rows is None else self._judge(moment, np.asarray(rows, np.int32), retrievers)
 
     def matrix(self, moment: Moment) -> Matrix:
         """Feature values of every candidate of the moment."""
@@ -167,6 +181,28 @@ class Recommender:
         if len(moment) <= width:
             return moment
         return moment.take(np.sort(np.argpartition(-fused(moment), width)[:width]))
+
+    def _invite(self, moment: Moment, among: Moment, retrievers: Sequence[Retriever], trace: Trace) -> Moment:
+        """The moment and, after its own, those promoted videos that every filter keeps, judged as candidates `among`.
+
+        The trace counts them; what a filter removed, or was withdrawn, is skipped.
+        """
+        if self.promotion is None:
+            return moment
+        rows = self._eligible(self._bare(moment.request, moment.user, self.promotion.rows), Trace())
+        trace.promoted.update(configured=len(self.promotion.rows), eligible=len(rows))
+        rows = rows[~np.isin(rows, moment.rows)]
+        if len(rows) == 0:
+            return moment
+        added = self._judge(among, rows, retrievers)
+        return replace(
+            moment,
+            rows=np.concatenate([moment.rows, rows]),
+            scores=np.concatenate([moment.scores, added.scores]),
+            ranks=np.concatenate([moment.ranks, added.ranks]),
+            memo={},  # of the rows it had
+            liked={},
+        )
 
     def _rank(self, moment: Moment, trace: Trace) -> tuple[Matrix, FloatArray, FloatArray]:
         ranker = self.ranker
@@ -200,7 +236,7 @@ class Recommender:
             kept = np.concatenate([kept, rest[best]])
         trace.candidates, trace.eligible = len(union), len(kept)
         with _timed(trace, "score"):
-            scores = self._scores(request, user, kept, trace)
+            scores = self._scores(request, user, kept, [source.retriever for source in self.sources], trace)
         names = tuple(source.retriever.name for source in self.sources)
         counters = self.store.counters
         return Moment(request, user, self.catalogue, counters, kept, names, scores, _ranks(scores), self.codes)
@@ -269,20 +305,23 @@ class Recommender:
                 moment = moment.take(mask)
         return moment.rows
 
-    def _scores(self, request: Request, user: UserState, rows: RowArray, trace: Trace) -> FloatArray:
+    def _scores(
+        self, request: Request, user: UserState, rows: RowArray, retrievers: Sequence[Retriever], trace: Trace
+    ) -> FloatArray:
         """(n, S) score of every source for every row; a column of NaN for a source that fails."""
-        scores = np.full((len(self.sources), len(rows)), np.nan, np.float32).T  # each source in one piece
-        for column, source in enumerate(self.sources):
+        scores = np.full((len(retrievers), len(rows)), np.nan, np.float32).T  # each source in one piece
+        for column, retriever in enumerate(retrievers):
             try:
-                scores[:, column] = source.retriever.score(request, user, rows)
+                scores[:, column] = retriever.score(request, user, rows)
             except Exception as error:
-                log.exception("source %s failed", source.retriever.name, extra={"request_id": request.request_id})
-                trace.failures[source.retriever.name] = repr(error)
+                log.exception("source %s failed", retriever.name, extra={"request_id": request.request_id})
+                trace.failures[retriever.name] = repr(error)
         return scores
 
-    def _judge(self, request: Request, user: UserState, candidates: Moment, rows: RowArray) -> Moment:
-        """The moment of the given rows, ranked among the candidates."""
-        scores = self._scores(request, user, rows, Trace())
+    def _judge(self, candidates: Moment, rows: RowArray, retrievers: Sequence[Retriever]) -> Moment:
+        """The moment of the given rows, ranked among the candidates of the same sources."""
+        request, user = candidates.request, candidates.user
+        scores = self._scores(request, user, rows, retrievers, Trace())
         ranks = np.empty_like(scores)
         for column in range(scores.shape[1]):
             among = np.sort(-candidates.scores[:, column])
@@ -308,17 +347,19 @@ class Recommender:
         rows, scores = rows[best], scores[best]
         return Moment(request, user, self.catalogue, counters, rows, names, scores, _ranks(scores), self.codes)
 
-    def _slate(self, moment: Moment, objectives: FloatArray, value: FloatArray, trace: Trace, level: str) -> Slate:
-        with _timed(trace, "order"):
-            positions, propensities = self._order(moment, value, trace)
+    def _slate(
+        self,
+        moment: Moment,
+        objectives: FloatArray,
+        value: FloatArray,
+        arranged: Arranged,
+        trace: Trace,
+        level: str,
+        proposed: int,
+    ) -> Slate:
+        positions, promoted = arranged.positions, arranged.promoted
         rows = moment.rows[positions]
-        ranks = moment.ranks[positions]
-        # what a source scores lowest, like others, it did not choose: an old video is not there for being new
-        lowest = np.fmin.reduce(moment.scores, axis=0, initial=np.inf)
-        alike = np.count_nonzero(moment.scores == lowest, axis=0) > 1
-        unranked = np.isnan(ranks) | ((moment.scores[positions] == lowest) & alike)
-        best = np.where(unranked.all(axis=1), -1, np.where(unranked, np.inf, ranks).argmin(axis=1))
-        sources = [(*moment.sources, "eligible")[column] for column in best.tolist()]
+        sources = origins(moment, positions, promoted, proposed)
         return Slate(
             request=moment.request,
             rows=rows,
@@ -327,26 +368,12 @@ class Recommender:
             objectives=objectives[positions],
             sources=sources,
             reasons=reasons(moment, positions, sources),
-            propensities=propensities,
-            promoted=np.zeros(len(rows), np.bool_),
+            propensities=arranged.propensities,
+            promoted=promoted,
             trace=trace,
             release=self.release,
             level=level,
         )
-
-    def _order(self, moment: Moment, value: FloatArray, trace: Trace) -> tuple[RowArray, FloatArray]:
-        """Positions (k,) into the moment after every orderer, and their propensities."""
-        k = min(moment.request.k, len(moment))
-        positions = np.argsort(-value, kind="stable")
-        propensities = np.ones(len(positions), np.float32)
-        # The i-th place keeps the i-th best value, whoever was moved there: later orderers see earlier moves.
-        ordered = value[positions].astype(np.float32)
-        for number, orderer in enumerate(self.orderers):
-            last = number == len(self.orderers) - 1
-            order = orderer(moment.take(positions), ordered, k if last else len(positions))
-            trace.moved[orderer.__name__] = int(np.count_nonzero(order.positions[:k] != np.arange(k)))
-            positions, propensities = positions[order.positions], order.propensities
-        return positions[:k].astype(np.int32), propensities[:k]
 
 
 def _ranks(scores: FloatArray) -> FloatArray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nextreel.types import Moment, RowArray
+from nextreel.types import BoolArray, Moment
 
 _WHY = {
     "two_tower": "fits what you watched, in the order you watched it",
@@ -20,13 +21,29 @@ _WHY = {
     "multi_query": "fits one of your interests",
     "fresh": "just published",
     "subscribed": "new on a channel you follow",
+    "promoted": "promoted",
 }
 _PERSONAL = frozenset({"two_tower", "als", "ease", "item_item", "transitions", "similar", "multi_query"})
 _RECENT = 20  # newest liked videos among which one to name is looked for
 _ALIKE = np.float32(0.8)  # cosine of the categories from which a video may be named
 
 
-def reasons(moment: Moment, positions: RowArray, sources: list[str]) -> list[str]:
+def origins(moment: Moment, positions: NDArray[np.intp], promoted: BoolArray, proposed: int) -> list[str]:
+    """The source of the video at each place: the one that ranks it best, "promoted", or "eligible" where none does.
+
+    The first `proposed` candidates of the moment are those of the sources.
+    """
+    # what a source scores lowest, like others, it did not choose: an old video is not there for being new
+    scores, ranks = moment.scores[:proposed], moment.ranks[positions]
+    lowest = np.fmin.reduce(scores, axis=0, initial=np.inf)
+    alike = np.count_nonzero(scores == lowest, axis=0) > 1
+    unranked = np.isnan(ranks) | ((moment.scores[positions] == lowest) & alike)
+    best = np.where(unranked.all(axis=1), -1, np.where(unranked, np.inf, ranks).argmin(axis=1))
+    best[promoted] = -2
+    return [(*moment.sources, "promoted", "eligible")[column] for column in best.tolist()]
+
+
+def reasons(moment: Moment, positions: NDArray[np.intp], sources: list[str]) -> list[str]:
     """One short sentence for each place: why its source proposed it, and which recent video of the person it is like.
 
     Where several recent videos are equally like it, places take turns, so that a list does not name one all along.

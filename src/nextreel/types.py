@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -202,6 +203,9 @@ class UserState:
     blocked: frozenset[int] = frozenset()  # codes of channels
     watches: int = 0  # events that carried a watch time
     watch_seconds: float = 0.0  # their sum
+    impressions: int = 0
+    clicks: int = 0
+    full_watches: int = 0  # watches of positive relevance: for long enough, or for nobody knows how long
 
     @property
     def last_at(self) -> float:
@@ -228,6 +232,7 @@ class Request:
     seed: int = 0
     anytime: bool = False  # a list for whenever the person comes next: how long they were away is not known
     surface: str | None = None  # which page or tab asks
+    explain: bool = False  # the slate tells why each video is where it is; the list stays the same
 
 
 @dataclass(slots=True)
@@ -281,6 +286,35 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the k videos of a slate are where they are: what each feature added, and what each step of the order did."""
+
+    features: tuple[str, ...]
+    # objective -> (k, features + 1) what each feature adds to the raw score, and last what every video begins with:
+    # they sum to it. Empty where nothing was ranked, or by a ranker that has no such parts.
+    contributions: Mapping[str, FloatArray]
+    # step -> (k,) the place it left each video at, 0 = first: by "value" alone, then by each orderer, and last by
+    # "promotion" where there is any; -1 for a step that did not look at the video
+    places: Mapping[str, NDArray[np.intp]]
+
+    def top(self, objective: str, place: int, n: int = 5) -> list[tuple[str, float]]:
+        """The n features that added or took most for the video at a place, with what each did to the raw score."""
+        parts = self.contributions[objective][place, :-1]
+        largest = np.argsort(-np.abs(parts), kind="stable")[:n]
+        return [(self.features[one], float(parts[one])) for one in largest.tolist()]
+
+    def raw(self, objective: str) -> FloatArray:
+        """(k,) raw scores of an objective, before any calibration."""
+        total: FloatArray = self.contributions[objective].sum(axis=1)
+        return total
+
+    def moved(self, place: int) -> list[str]:
+        """The steps that moved the video at a place, in running order."""
+        steps = [(name, int(places[place])) for name, places in self.places.items() if places[place] != UNKNOWN]
+        return [name for (_, before), (name, after) in pairwise(steps) if before != after]
+
+
+@dataclass(frozen=True, slots=True)
 class Slate:
     """The answer to one request: parallel columns of at most k videos, and how it came about."""
 
@@ -292,10 +326,11 @@ class Slate:
     sources: list[str]  # the source that ranked the video best
     reasons: list[str]
     propensities: FloatArray
-    promoted: BoolArray
+    promoted: BoolArray  # the place was given to the video, whatever its value
     trace: Trace
     release: str
     level: str  # "full", "unranked" or "trending": the rung of the fallback ladder
+    explanation: Explanation | None = None  # where the request asked for it
 
 
 @dataclass(slots=True)
@@ -306,6 +341,7 @@ class Trace:
     proposed: dict[str, int] = field(default_factory=dict)  # source -> candidates
     removed: dict[str, int] = field(default_factory=dict)  # filter -> candidates removed
     moved: dict[str, int] = field(default_factory=dict)  # orderer -> positions it changed in the slate
+    promoted: dict[str, int] = field(default_factory=dict)  # "configured", "eligible", "shown" -> promoted videos
     candidates: int = 0
     eligible: int = 0
     failures: dict[str, str] = field(default_factory=dict)  # part -> error
@@ -343,6 +379,18 @@ class Ranker(Protocol):
 
     def score(self, matrix: Matrix) -> FloatArray:
         """(n, objectives), higher is better."""
+        ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A ranker that can tell what each feature adds."""
+
+    def contributions(self, matrix: Matrix) -> dict[str, FloatArray]:
+        """For each objective (n, features + 1): what each feature adds to the raw score, and last what all begin with.
+
+        Raises `NextreelError` where the model has no such parts.
+        """
         ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
@@ -110,3 +112,19 @@ def test_operators_see_health_metrics_and_releases(server: TestClient, real: Sys
     models = server.get("/models").json()
     assert models["serving"] == models["production"] == real.release
     assert server.get("/docs").status_code == 200
+
+
+def test_promoted_places_are_labelled_and_an_invocation_keeps_its_shape(server: TestClient, real: System) -> None:
+    organic = ids(server.get(f"/recommendations/{SOMEONE}?n=10"))
+    seen = set(real.catalogue.video_ids[real.store.user(SOMEONE).history.rows].tolist())
+    other = next(one for one in real.catalogue.row_of if one not in organic and one not in seen)
+    rows = real.catalogue.rows([other, organic[0], *list(seen)[:1]])
+    real.recommender = replace(real.recommender, promotion=Promotion(rows, fixed=(1, 4, 5)))
+    body = server.get(f"/recommendations/{SOMEONE}?n=10").json()["recommendations"]
+    assert {place for place, one in enumerate(body) if one["promoted"]} == {1, 4}  # one of three is watched already
+    assert {one["video_id"] for one in body if one["promoted"]} == {other, organic[0]}
+    assert all((one["source"] == "promoted") == one["promoted"] for one in body)
+    assert len({one["video_id"] for one in body}) == 10
+    assert [one["video_id"] for one in body if not one["promoted"]] == organic[1:9]
+    item = server.post("/invocations", json={"user_id": SOMEONE, "k": 5}).json()["recommendations"][1]
+    assert set(item) == {"videoId", "score"}

@@ -14,7 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from nextreel.data import Dataset, Report
     from nextreel.system import System
-    from nextreel.types import Slate, UserState
+    from nextreel.types import Explanation, Slate, UserState
 
 out = Console(highlight=False)
 
@@ -114,6 +114,33 @@ def slate(system: System, answer: Slate) -> Table:
     return table
 
 
+def explanation(system: System, answer: Slate, most: int = 5) -> Iterator[str | Table]:
+    """For each objective what added or took most for every video, and where the final order moved it.
+
+    Nothing where the request did not ask for it.
+    """
+    found = answer.explanation
+    if found is None:
+        return
+    steps = list(found.places)
+    yield rows(
+        "Rank after each step",
+        ({"rank": i + 1, "video": video(system, int(row))[0]}
+         | {step: "" if found.places[step][i] < 0 else int(found.places[step][i]) + 1 for step in steps}
+         for i, row in enumerate(answer.rows)),
+    )  # fmt: skip
+    for objective in found.contributions:
+        raw = found.raw(objective)
+        yield rows(
+            f"What adds to {objective}",
+            ({"rank": i + 1, "video": video(system, int(row))[0], "raw score": float(raw[i]),
+              "of it": ", ".join(f"{name} {part:+.3f}" for name, part in found.top(objective, i, most))}
+             for i, row in enumerate(answer.rows)),
+        )  # fmt: skip
+    if not found.contributions:
+        yield "No ranker tells what features add to these scores."
+
+
 def slate_json(system: System, answer: Slate) -> dict[str, Any]:
     """The slate as plain values that JSON can hold."""
     return {
@@ -132,7 +159,20 @@ def slate_json(system: System, answer: Slate) -> dict[str, Any]:
                 "reason": answer.reasons[i],
                 "promoted": bool(answer.promoted[i]),
             }
+            | ({} if answer.explanation is None else {"explanation": _explained(answer.explanation, i)})
             for i, video_id in enumerate(answer.video_ids)
         ],
         "milliseconds": answer.trace.milliseconds,
+    }
+
+
+def _explained(found: Explanation, place: int) -> dict[str, Any]:
+    """What is known of one place, for JSON: every part of every raw score, and the place after each step."""
+    parts = {objective: columns[place].tolist() for objective, columns in found.contributions.items()}
+    return {
+        "contributions": {
+            objective: dict(zip((*found.features, "base"), values, strict=True)) for objective, values in parts.items()
+        },
+        "places": {step: int(places[place]) for step, places in found.places.items()},
+        "moved_by": found.moved(place),
     }

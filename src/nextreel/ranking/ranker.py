@@ -76,6 +76,15 @@ class FittedRanker:
             scores[:, number] = head.score(matrix.values)
         return scores
 
+    def contributions(self, matrix: Matrix) -> dict[str, FloatArray]:
+        """For each objective (n, features + 1): what each feature adds to the raw score, and last what all begin with.
+
+        Raises `NextreelError` for other columns than `score` takes, and where a model has no such parts.
+        """
+        if matrix.names != self.names:
+            self.check(matrix.names)
+        return {head.objective: head.model.scorer.contributions(matrix.values) for head in self.heads}
+
     def lean(self) -> FittedRanker:
         """The same ranker without the features that no head reads, which need not be computed; scores and ranks stay.
 

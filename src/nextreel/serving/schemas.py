@@ -116,8 +116,8 @@ class VideoOut(BaseModel):
 class RecommendationOut(VideoOut):
     """One place of a slate."""
 
-    source: str
-    promoted: bool
+    source: str = Field(description="the source that ranks the video best; promoted where the place was given to it")
+    promoted: bool = Field(description="the place was given to the video, whatever its score: show it so")
     reason: str
 
 
