@@ -36,6 +36,7 @@ RESULTS = Path(__file__).resolve().parent / "results" / "kuairand.json"
 NEXTREEL = str(Path(sys.executable).with_name("nextreel"))
 LAST = 20_220_430
 LOG, USERS, VIDEOS = "interactions_0425_0430.csv.gz", "user_features_pure.csv.gz", "video_features_basic_pure.csv"
+HISTORY = "user_history_to_0424.jsonl.gz"
 OUTCOMES = {"click": "is_click", "long_view": "long_view", "like": "is_like"}
 KNOWN_AFTER = {  # what nobody knows before the exposure, or that names the row
     *OUTCOMES.values(), "is_follow", "is_comment", "is_forward", "is_hate", "play_time_ms", "profile_stay_time",
@@ -214,19 +215,19 @@ def nextreel(
         raw, data, home = (Path(temporary) / name for name in ("raw", "data", "home"))
         raw.mkdir()
         log.filter(~last).write_csv(raw / LOG.removesuffix(".gz"))
-        for name in (USERS, VIDEOS):
+        for name in (USERS, VIDEOS, HISTORY):
             (raw / name).write_bytes((folder / name).read_bytes())
         asked = log.filter(last).select(
             "user_id", "video_id", (pl.col("time_ms") / 1e3).alias("timestamp"),
             pl.concat_str(pl.lit("tab "), pl.col("tab")).alias("surface"),
         )  # fmt: skip
         asked.write_parquet(Path(temporary) / "pairs.parquet")
+        call("data", "import", "kuairand-pure", str(raw), "--out", str(data), "--history")
         chosen = Path(temporary) / "config.toml"
         text = config.read_text(encoding="utf-8") if config else ""
-        chosen.write_text(
-            text + f'\n[ranker]\nfamily = "{family}"\n[ranker.{family}]\nseed = {seed}\n', encoding="utf-8"
-        )
-        call("data", "import", "kuairand-pure", str(raw), "--out", str(data))
+        text += f"\n[moments]\nshare = {in_the_log(data, log)}\n"
+        text += f'[ranker]\nfamily = "{family}"\n[ranker.{family}]\nseed = {seed}\n'
+        chosen.write_text(text, encoding="utf-8")
         started = time.perf_counter()
         call("train", "--data", str(data), "--home", str(home), "--config", str(chosen))
         seconds = time.perf_counter() - started
@@ -234,6 +235,12 @@ def nextreel(
         call("score", "--pairs", str(Path(temporary) / "pairs.parquet"), "--home", str(home), "--out", str(out))
         scores = pl.read_parquet(out)
     return {name: scores[name].to_numpy().astype(float) for name in OUTCOMES if name in scores.columns}, seconds
+
+
+def in_the_log(data: Path, log: pl.DataFrame) -> float:
+    """The part of all events that the log tells: what came before has no answers that a ranker could learn."""
+    at = pl.col("timestamp").dt.epoch("ms")
+    return pl.read_parquet(data / "interactions.parquet").select((at >= log["time_ms"].min()).mean()).item()
 
 
 def call(*arguments: str) -> None:

@@ -73,6 +73,48 @@ def seconds(day: int) -> float:
     return datetime(2022, 4, day, 16, tzinfo=UTC).timestamp()
 
 
+def test_what_people_saw_before_the_log_has_the_time_of_its_last_exposure(folder: Path, tmp_path: Path) -> None:
+    put(
+        folder / HISTORY,
+        '{"user_id":7,"history_len":9,"last_time_ms":1650812000000,"watch_seq":[10,11,10],'
+        '"long_watch_seq":[13,11,10],"like_seq":[10,10,10]}\n'
+        '{"user_id":8,"history_len":0,"last_time_ms":1650812000001,"watch_seq":[],"long_watch_seq":[],"like_seq":[]}\n',
+    )
+    made = kuairand.write(folder, tmp_path / "out", history=True)
+    rows = pl.read_parquet(tmp_path / "out" / "interactions.parquet")
+    before = rows.filter(pl.col("timestamp").dt.epoch("ms") == 1_650_812_000_000)
+    # the newest two likes of video 10 are those of its two exposures, and its one long watch that of the newer
+    assert before.select("video_id", "kind").rows() == [
+        (10, "impression"), (10, "like"), (11, "impression"), (11, "watch"), (10, "impression"), (10, "watch"),
+        (10, "like"),
+    ]  # fmt: skip
+    assert before["watch_time"].null_count() == 7
+    assert rows.height == 7 + made.count("impression") - 3 + sum(made.count(kind) for kind in ("click", "complete")) + (
+        made.count("watch") - 2 + made.count("like") - 2 + made.count("comment") + made.count("share")
+        + made.count("subscribe") + made.count("dislike")
+    )  # fmt: skip
+    assert made.count("left out: watch before the listed") == made.count("left out: like before the listed") == 1
+    assert made.count("left out: exposures without times") == 0
+    assert rows["timestamp"].is_sorted()
+    assert load(tmp_path / "out").events.at[0] == 1_650_812_000.0
+
+
+@pytest.mark.parametrize("body", ["not json", '{"user_id":"someone"}'])
+def test_histories_that_cannot_be_read_are_refused_before_anything_is_written(
+    body: str, folder: Path, tmp_path: Path
+) -> None:
+    put(folder / HISTORY, body)
+    with pytest.raises(DataError, match=r"user_history.*JSON lines with user_id, last_time_ms"):
+        kuairand.write(folder, tmp_path / "out", history=True)
+    assert not (tmp_path / "out" / "interactions.parquet").exists()
+
+
+def test_histories_that_are_asked_for_must_be_there(folder: Path, tmp_path: Path) -> None:
+    (folder / HISTORY).unlink()
+    with pytest.raises(DataError, match=r"user_history_\*\.jsonl"):
+        kuairand.write(folder, tmp_path / "out", history=True)
+
+
 def test_an_exposure_becomes_an_event_for_each_thing_done(folder: Path, tmp_path: Path) -> None:
     kuairand.write(folder, tmp_path / "out")
     events = load(tmp_path / "out").events

@@ -83,6 +83,7 @@ def now(
         known = person([0, 1, 0], [NOW - 2 * DAY, NOW - DAY / 2, NOW - 60], [1.0, -1.0, 2.0], age=30.0, language="de",
                        country="NO")  # fmt: skip
         known.watches, known.watch_seconds, known.subscribed = 2, 100.0, frozenset({0})
+        known.impressions, known.clicks, known.full_watches = 10, 4, 3
         plain = {
             "request": Request(1, NOW, device="tv", country="SE", surface="home"),
             "user": known,
@@ -148,6 +149,9 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (user.part_of_day, 1.0),
     (user.average_watch_time, log(51)),
     (user.subscriptions, log(2)),
+    (user.impressions_seen, log(11)),
+    (user.click_ratio, (4 + 5 * 1 / 3) / 15),
+    (user.watch_ratio, (3 + 5 * 5 / 3) / 15),
     # of the videos
     (video.share_all, logs(*ALL, of=7)),
     (video.share_30d, logs(*MONTH, of=6)),
@@ -175,6 +179,7 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     # each ratio starts from ten events of the mean video: a rating of 3, 1/3 click, 1/7 like and 1/7 rejection
     (video.mean_value, [34 / 11, 32 / 11, 3.0, 3.0]),
     (video.click_through_rate, [1 / 3, (1 + 10 / 3) / 11, (10 / 3) / 12, 1 / 3]),
+    (video.full_watch_ratio, [(n + 50 / 3) / (shown + 10) for n, shown in ((2, 0), (2, 1), (1, 2), (0, 0))]),
     (video.like_ratio, [(1 + 10 / 7) / 13, (10 / 7) / 13, (10 / 7) / 11, 1 / 7]),
     (video.comment_ratio, [(10 / 7) / 13, (10 / 7) / 13, (1 + 10 / 7) / 11, 1 / 7]),
     (video.engagement_rate, [(2 + 30 / 7) / 13, (30 / 7) / 13, (1 + 30 / 7) / 11, 3 / 7]),

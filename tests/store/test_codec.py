@@ -33,6 +33,7 @@ def states(draw: st.DrawFn) -> UserState:
     state = UserState("ann", profile, history, draw(counts), draw(counts), known=True)
     state.subscribed, state.blocked = draw(channels), draw(channels)
     state.watches, state.watch_seconds = draw(counts), draw(st.floats(0, 1e12))
+    state.impressions, state.clicks, state.full_watches = draw(counts), draw(counts), draw(counts)
     return state
 
 
@@ -53,6 +54,7 @@ def test_a_state_comes_back_as_it_was(state: UserState) -> None:
         state.watches,
         state.watch_seconds,
     )
+    assert (back.impressions, back.clicks, back.full_watches) == (state.impressions, state.clicks, state.full_watches)
     for name in ("rows", "at", "kinds", "weights"):
         stored, original = getattr(back.history, name), getattr(state.history, name)
         assert stored.dtype == original.dtype
@@ -77,5 +79,5 @@ def test_every_person_has_a_key_of_their_own() -> None:
 
 @pytest.mark.parametrize(("body", "got"), [(b"", "nothing"), (b"\x01abc", "01")])
 def test_bytes_of_another_version_are_refused_with_a_hint(body: bytes, got: str) -> None:
-    with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 02, got {got}.*Hint"):
+    with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 03, got {got}.*Hint"):
         decode("ann", body)

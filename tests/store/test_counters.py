@@ -28,6 +28,7 @@ COUNTS = (
     "subscribers",
     "value_count",
     "watches",
+    "full_watches",
 )
 SUMS = ("value_sum", "watch_seconds", "first_at")
 
@@ -106,6 +107,7 @@ def test_every_column_is_what_its_definition_says(stream: tuple[Events, FloatArr
         assert counters.value_count[video] == (mine & ~np.isnan(events.value)).sum()
         assert counters.value_sum[video] == np.nansum(events.value[mine])
         assert counters.watches[video] == (mine & ~np.isnan(events.watch_seconds)).sum()
+        assert counters.full_watches[video] == (mine & (events.kind == Kind.WATCH) & (weights > 0)).sum()
         assert counters.watch_seconds[video] == np.nansum(events.watch_seconds[mine])
         assert counters.first_at[video] == min(events.at[mine & (weights > 0)], default=np.inf)
     assert counters.newest_at == max(events.at, default=-np.inf)

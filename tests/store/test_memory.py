@@ -104,6 +104,15 @@ def test_a_skip_counts_against_a_video_and_a_long_watch_for_it(catalogue: Catalo
     assert store.user("ann").history.weights.tolist() == [-0.5, 0.0, 1.0, 1.0]
     assert store.counters.plays.tolist() == [0, 0, 1, 1, 0]
     assert store.counters.rejections.tolist() == [1, 0, 0, 0, 0]
+    assert store.counters.full_watches.tolist() == [0, 0, 1, 1, 0]
+    assert store.user("ann").full_watches == 2
+
+
+def test_what_a_person_was_shown_and_clicked_is_counted(catalogue: Catalogue, columns: Columns) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    kinds = [Kind.IMPRESSION, Kind.CLICK, Kind.IMPRESSION, Kind.LIKE, Kind.IMPRESSION]
+    store.apply_many(columns([Event("ann", START + i, kind, "a") for i, kind in enumerate(kinds)]))
+    assert (store.user("ann").impressions, store.user("ann").clicks, store.user("ann").full_watches) == (3, 1, 0)
 
 
 def test_profiles_make_people_known_before_they_do_anything(catalogue: Catalogue) -> None:

@@ -102,6 +102,13 @@ def import_(
     kind: Annotated[Importable, typer.Argument(help="The layout of the files.", metavar="KIND")],
     folder: Annotated[Path, typer.Argument(help="Folder with the files as they were published.", metavar="DIR")],
     out_dir: Out,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history",
+            help="Also read what people saw before the log, though only the newest of it has a time, which all get.",
+        ),
+    ] = False,
     on_error: OnError = "fail",
     quarantine: Quarantine = None,
 ) -> None:
@@ -111,7 +118,7 @@ def import_(
     """
     from nextreel.data import Reading, kuairand
 
-    made = kuairand.write(folder, out_dir, Reading(on_error=on_error, quarantine=quarantine))
+    made = kuairand.write(folder, out_dir, Reading(on_error=on_error, quarantine=quarantine), history=history)
     lines = ({"file": a.file, "rows": a.rows, "became": a.became, "count": a.count} for a in made.counts)
     out.print(rows(f"What the rows of {kind.value} became", lines))
     out.print(f"Wrote {made.out}. Next: nextreel data check {made.out}", soft_wrap=True)

@@ -27,6 +27,7 @@ _LEFT_OUT = {  # files whose rows have no place in the tables, and why
     "user_history_*.jsonl": "left out: exposures without times",
     "log_random_*.csv": "left out: exposures at random",
 }
+_HISTORY = "user_history_*.jsonl"
 _HINT = "pass the folder that holds the files of KuaiRand-Pure as they were published, plain or as .gz."
 _FLAGS = ("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate")
 _BEIJING = 8 * 3_600.0  # seconds by which Beijing's midnight comes before that of UTC
@@ -89,7 +90,7 @@ class Imported:
         return sum(one.count for one in self.counts if one.became == became)
 
 
-def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS) -> Imported:
+def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS, *, history: bool = False) -> Imported:
     """What was written: `interactions.parquet`, `users.parquet`, `videos.parquet` and `ATTRIBUTION.md` in `out`.
 
     Read are all `interactions_*.csv` and `log_standard_*.csv`, `video_features_basic_pure.csv` and
@@ -108,9 +109,10 @@ def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS) -> Imported:
     Users: created_at is register_days before 8 May 2022, the last day of the full log and the latest day on which
     no account is younger than its first exposure; right to about a day. The anonymous features have no place.
 
-    Left out, and counted: the histories up to 24 April, because only the last of their exposures has a time and none
-    says whether it was clicked, so that every time would be invented and read as real by a split or a replay; and
-    `log_random_*.csv`, whose videos no recommender chose.
+    Left out, and counted: `log_random_*.csv`, whose videos no recommender chose; and, unless `history` asks for them,
+    the histories up to 24 April (`user_history_*.jsonl`): of a person's last 50 exposures there only the newest has a
+    time, which all of them get (none was later), and none says whether it was clicked. With `history`, each is an
+    impression, and besides a watch of unknown length and a like where the lists of long watches and likes hold it.
 
     With `Reading(on_error="quarantine")` bad rows are written to `quarantine` in `out`, and the others are used.
 
@@ -126,6 +128,8 @@ def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS) -> Imported:
     paths = {patterns: _paths(folder, patterns, report) for patterns in (_LOGS, _VIDEOS, _USERS)}
     report.raise_if_refused()
     logs = {path.name: _table(path, LOG, intake) for path in paths[_LOGS]}
+    before = [before_the_log(path) for path in (_paths(folder, (_HISTORY,), report) if history else ())]
+    report.raise_if_refused()
     video_features = _table(paths[_VIDEOS][0], VIDEO_FEATURES, intake)
     user_features = _table(paths[_USERS][0], USER_FEATURES, intake)
     intake.settle()
@@ -140,14 +144,20 @@ def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS) -> Imported:
         raise DataError.of(", ".join(logs), "at least one exposure", "no rows", _HINT)
     counts = [
         *_told_log(log, events),
+        *(one for _, told in before for one in told),
         *_told(paths[_VIDEOS][0].name, video_features, "video", {"video_duration": "duration", "tag": "tag"}),
         *_told(paths[_USERS][0].name, user_features, "user", {"register_days": "creation time"}),
-        *(Became(path.name, n, why, n) for path, why, n in _left_out(folder)),
+        *(
+            Became(path.name, n, why, n)
+            for path, why, n in _left_out(folder)
+            if path.name not in {told[0].file for _, told in before}
+        ),
         *(Became(file, report.rows[file], "quarantined", n) for file, n in report.quarantined.items()),
     ]
     counts = [replace(one, rows=report.rows.get(one.file, one.rows)) for one in counts]
     out.mkdir(parents=True, exist_ok=True)
-    events.drop("file").write_parquet(out / "interactions.parquet")
+    events = pl.concat([*(rows for rows, _ in before), events.drop("file")], how="diagonal_relaxed")
+    events.sort("timestamp", maintain_order=True).write_parquet(out / "interactions.parquet")
     _videos(video_features).write_parquet(out / "videos.parquet")
     _users(user_features).write_parquet(out / "users.parquet")
     (out / "ATTRIBUTION.md").write_text(_ATTRIBUTION, "utf-8")
@@ -217,6 +227,45 @@ def _events(log: pl.DataFrame) -> pl.DataFrame:
         for place, (kind, where) in enumerate(_kinds().items())
     ]
     return pl.concat(parts).sort("timestamp", "row", "place").drop("row", "place")
+
+
+def before_the_log(path: Path) -> tuple[pl.DataFrame, list[Became]]:
+    """The events of a file of histories, each at its person's last time there, and what its lines became.
+
+    A long watch or a like is that of the newest exposures to its video; one of an exposure before those that are listed
+    is left out. Raises `DataError` for a file that is not JSON lines of the published fields.
+    """
+    listed = {"watch_seq": "impression", "long_watch_seq": "watch", "like_seq": "like"}
+    schema = {"user_id": pl.Int64, "last_time_ms": pl.Int64} | dict.fromkeys(listed, pl.List(pl.Int64))
+    try:
+        body = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        lines = pl.read_ndjson(body, schema=schema)
+    except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
+        raise DataError.of(path.name, f"JSON lines with {', '.join(schema)}", str(error)[:200], _HINT) from error
+    parts = {kind: _newest_first(lines, name) for name, kind in listed.items()}
+    shown = parts["impression"].with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64))
+    told, events = [], []
+    for number, (kind, one) in enumerate(parts.items()):
+        found = shown.join(one, on=["user_id", "video_id", "back"])
+        events.append(
+            found.select("user_id", "video_id", pl.lit(kind).alias("kind"), "timestamp", "place", order=number)
+        )
+        told.append(Became(path.name, lines.height, kind, found.height))
+        if found.height < one.height:
+            told.append(
+                Became(path.name, lines.height, f"left out: {kind} before the listed", one.height - found.height)
+            )
+    return pl.concat(events).sort("timestamp", "place", "order").drop("place", "order"), told
+
+
+def _newest_first(lines: pl.DataFrame, name: str) -> pl.DataFrame:
+    """One row for each video of a person's list, and the how-manieth of that video it is from the newest on."""
+    rows = lines.select(
+        "user_id", video_id=name, timestamp=_stamp(pl.col("last_time_ms") / 1e3)
+    ).explode("video_id").drop_nulls("video_id")  # fmt: skip
+    newest = pl.int_range(pl.len(), dtype=pl.Int64).reverse().over("user_id", "video_id")
+    columns = ["user_id", "video_id", "timestamp"] if name == "watch_seq" else ["user_id", "video_id"]
+    return rows.with_columns(back=newest).select(*columns, "back")
 
 
 def _kinds() -> dict[str, pl.Expr]:

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
+from nextreel.store import Counters
 from nextreel.types import DAY, Moment
 
 _EPOCH_WEEKDAY = 4  # 1 January 1970 was a Thursday; Monday is 1
+_PRIOR = 5.0  # impressions of the mean person that a person's own ratios start from
 
 
 def _played(moment: Moment, since: float) -> int:
@@ -159,6 +161,43 @@ def subscriptions(moment: Moment) -> float:
     Reads: user.subscribed
     """
     return math.log1p(len(moment.user.subscribed))
+
+
+def _answered(moment: Moment, part: str, own: int) -> float:
+    """(own + prior × everybody's part of the impressions) / (impressions + prior); NaN before any of anybody."""
+    counters: Counters = moment.counters
+    shown = counters.total("impressions")
+    if not shown:
+        return math.nan
+    usual = counters.total(part) / shown
+    return (own + _PRIOR * usual) / (moment.user.impressions + _PRIOR)
+
+
+def impressions_seen(moment: Moment) -> float:
+    """ln(1 + videos that the person was shown).
+
+    Unit: ln(1 + impressions)
+    Reads: user.impressions
+    """
+    return math.log1p(moment.user.impressions)
+
+
+def click_ratio(moment: Moment) -> float:
+    """The person's clicks per impression, drawn to those of everybody by five impressions; NaN before any of anybody.
+
+    Unit: 0 to 1
+    Reads: user.clicks, user.impressions, counters.total
+    """
+    return _answered(moment, "clicks", moment.user.clicks)
+
+
+def watch_ratio(moment: Moment) -> float:
+    """The person's watches for long enough to be positive, per impression, smoothed as click_ratio.
+
+    Unit: 0 to 1
+    Reads: user.full_watches, user.impressions, counters.total
+    """
+    return _answered(moment, "full_watches", moment.user.full_watches)
 
 
 def hour_sin(moment: Moment) -> float:

@@ -257,6 +257,15 @@ def click_through_rate(moment: Moment) -> FloatArray | float:
     return _smoothed(moment, "clicks", "impressions")
 
 
+def full_watch_ratio(moment: Moment) -> FloatArray | float:
+    """Watches for long enough to be positive, per impression, smoothed.
+
+    Unit: 0 to 1
+    Reads: counters.full_watches, counters.impressions, counters.total
+    """
+    return _smoothed(moment, "full_watches", "impressions")
+
+
 def like_ratio(moment: Moment) -> FloatArray | float:
     """Likes per play, smoothed.
 

@@ -8,7 +8,7 @@ import numpy as np
 from nextreel.history import History
 from nextreel.types import NextreelError, Profile, UserId, UserState
 
-_VERSION = b"\x02"
+_VERSION = b"\x03"
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -23,6 +23,9 @@ class _Stored(msgspec.Struct, array_like=True):
     blocked: list[int]
     watches: int
     watch_seconds: float
+    impressions: int
+    clicks: int
+    full_watches: int
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -50,6 +53,9 @@ def encode(state: UserState) -> bytes:
             sorted(state.blocked),
             state.watches,
             state.watch_seconds,
+            state.impressions,
+            state.clicks,
+            state.full_watches,
         )
     )
 
@@ -80,4 +86,7 @@ def decode(user_id: UserId, body: bytes) -> UserState:
         blocked=frozenset(stored.blocked),
         watches=stored.watches,
         watch_seconds=stored.watch_seconds,
+        impressions=stored.impressions,
+        clicks=stored.clicks,
+        full_watches=stored.full_watches,
     )

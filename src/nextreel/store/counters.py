@@ -74,6 +74,7 @@ class Counters:
         self.value_count = np.zeros(videos, np.int32)
         self.watch_seconds = np.zeros(videos, np.float64)
         self.watches = np.zeros(videos, np.int32)  # events that carried a watch time
+        self.full_watches = np.zeros(videos, np.int32)  # watches of positive relevance
         self.first_at = np.full(videos, np.inf)  # time of the first play
         self.windows = {name: Window(videos, *shape) for name, shape in WINDOWS.items()}
         self.trend = np.zeros(videos, np.float64)  # plays weighed 2^((at - reference) / half-life)
@@ -109,6 +110,9 @@ class Counters:
         ):
             if by_kind[kind]:
                 np.add.at(column, rows[events.kind == kind], 1)
+        full = (events.kind == Kind.WATCH) & (weights > 0)
+        if full.any():
+            np.add.at(self.full_watches, rows[full], 1)
         rejected = weights < 0
         if rejected.any():
             np.add.at(self.rejections, rows[rejected], 1)
@@ -214,6 +218,7 @@ _COLUMNS = (
     "value_count",
     "watch_seconds",
     "watches",
+    "full_watches",
     "first_at",
     "trend",
 )

@@ -23,7 +23,8 @@ def relevance_of(events: Events, catalogue: Catalogue, rules: Relevance) -> Floa
 
 def advance(state: UserState, events: Events, graded: FloatArray) -> None:
     """Moves one person's state on by their own events (at least one), oldest first."""
-    heard = (events.video >= 0) & _HEARD[events.kind]
+    about_video = events.video >= 0
+    heard = about_video & _HEARD[events.kind]
     if heard.all():
         state.history.extend(events.video, events.at, events.kind, graded)
     elif heard.any():
@@ -32,6 +33,9 @@ def advance(state: UserState, events: Events, graded: FloatArray) -> None:
     if timed.any():
         state.watches += int(np.count_nonzero(timed))
         state.watch_seconds += float(events.watch_seconds[timed].sum(dtype=np.float64))
+    state.impressions += int(np.count_nonzero(about_video & (events.kind == Kind.IMPRESSION)))
+    state.clicks += int(np.count_nonzero(about_video & (events.kind == Kind.CLICK)))
+    state.full_watches += int(np.count_nonzero((events.kind == Kind.WATCH) & (graded > 0)))
     if events.channel.max() >= 0:
         for kind, channel in zip(events.kind.tolist(), events.channel.tolist(), strict=True):
             if kind == Kind.SUBSCRIBE and channel >= 0:
