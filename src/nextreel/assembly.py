@@ -66,7 +66,7 @@ class MomentParams(Params):
 class ExposureParams(Params):
     """Which impressions the objectives besides relevance are learnt from, and what counts as their answer."""
 
-    visits: int = Field(default=20_000, ge=0)  # at most so many, drawn at random; 0: relevance alone is learnt
+    visits: int = Field(default=60_000, ge=0)  # at most so many, drawn at random; 0: relevance alone is learnt
     visit_minutes: float = Field(default=30.0, gt=0)  # a silence so long ends a visit
     within_hours: float = Field(default=24.0, gt=0)  # what a person does so soon afterwards is an answer
     long_view_seconds: float = Field(default=18.0, gt=0)  # a play so long, or of the whole video, is a long view

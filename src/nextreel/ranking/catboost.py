@@ -11,28 +11,25 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from nextreel.params import Params
 from nextreel.ranking.model import Model, shares
 from nextreel.ranking.rows import Loss, Rows, check
 from nextreel.ranking.trees import Trees, from_catboost
+from nextreel.ranking.wide import BoostingParams
 from nextreel.types import FloatArray, NextreelError
 
 TREES_FILE, MODEL_FILE = "trees.npz", "ranker_model.cbm"
 _NDCG = "NDCG:top=10;type=Base"
 
 
-class CatBoostParams(Params):
+class CatBoostParams(BoostingParams):
     """Hyper-parameters of the CatBoost ranker."""
 
     loss: Literal["YetiRank", "YetiRankPairwise", "QuerySoftMax", "QueryRMSE"] = "YetiRank"
     permutations: int = Field(default=3, ge=1)  # YetiRank: orders drawn for each gradient; fewer is faster and noisier
-    iterations: int = 1000
-    learning_rate: float = 0.1
+    iterations: int = Field(default=1000, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
     depth: int = Field(default=6, ge=1, le=16)
-    l2: float = 3.0
-    early_stopping: int = 100  # iterations without a better validation before it stops
-    seed: int = 42
-    threads: int = -1  # -1: all cores
+    early_stopping: int = Field(default=100, ge=1)  # iterations without a better validation before it stops
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,17 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: CatBoostParams) -> Model:
     """
     check(train, valid)
     watched = _NDCG if loss == "ranking" else "CrossEntropy"
+    some = {"bootstrap_type": "Bernoulli", "subsample": params.rows} if params.rows < 1 else {}
     model = _library().CatBoost(
-        {
+        some
+        | {
             "loss_function": _loss(params) if loss == "ranking" else "CrossEntropy",
             "eval_metric": watched,
-            "iterations": params.iterations,
+            "iterations": params.most(loss),
             "learning_rate": params.learning_rate,
             "depth": params.depth,
             "l2_leaf_reg": params.l2,
+            "rsm": params.columns,
             "nan_mode": "Min",
             "random_seed": params.seed,
             "thread_count": params.threads,

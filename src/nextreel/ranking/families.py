@@ -45,11 +45,11 @@ class RankerParams(Params):
 
     family: Family = "catboost"
     # An order is learnt on from the fused order of the sources; how much one standard deviation of that counts.
-    start: float = Field(default=0.5, ge=0)
+    start: float = Field(default=1.0, ge=0)
     value: str = RELEVANCE  # formula over the objectives, such as "relevance + 2 * like": no new fit is needed for it
-    catboost: CatBoostParams = CatBoostParams(iterations=200, learning_rate=0.08, depth=4)
-    lightgbm: LightGbmParams = LightGbmParams()
-    xgboost: XgBoostParams = XgBoostParams()
+    catboost: CatBoostParams = CatBoostParams(iterations=300, order_iterations=80, learning_rate=0.08, columns=0.3)
+    lightgbm: LightGbmParams = LightGbmParams(order_iterations=100, leaves=15, least=50, columns=0.5, rows=0.7)
+    xgboost: XgBoostParams = XgBoostParams(order_iterations=80, depth=4, columns=0.5, rows=0.7)
     deepfm: DeepFmParams = DeepFmParams()
 
     @field_validator("value")

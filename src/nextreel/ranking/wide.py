@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from nextreel.params import Params
+from nextreel.ranking.rows import Loss
 from nextreel.types import FloatArray
 
 COLUMNS_FILE = "columns.npy"
@@ -21,6 +22,7 @@ class BoostingParams(Params):
     """Hyper-parameters that libraries of boosted trees have in common."""
 
     iterations: int = Field(default=500, ge=1)
+    order_iterations: int | None = Field(default=None, ge=1)  # as many at most where an order is learnt
     learning_rate: float = Field(default=0.05, gt=0)
     l2: float = Field(default=3.0, ge=0)
     columns: float = Field(default=1.0, gt=0, le=1)  # part of the columns that a tree may ask about
@@ -28,6 +30,10 @@ class BoostingParams(Params):
     early_stopping: int = Field(default=50, ge=1)  # iterations without a better validation before it stops
     seed: int = 42
     threads: int = -1  # -1: all cores
+
+    def most(self, loss: Loss) -> int:
+        """How many iterations there are at most."""
+        return self.order_iterations or self.iterations if loss == "ranking" else self.iterations
 
 
 @dataclass(frozen=True)
