@@ -53,8 +53,10 @@ def evaluate_exposures(
 ) -> ExposureResults:
     """How well the system that the first 90 % of the events teach orders the exposures of the last 10 %.
 
-    All exposures of a visit are scored from the state just before it; the state moves on with every event. With
-    `every` = n only each n-th visit is judged. `value` is another formula to preview; `seed` is that of the bootstrap.
+    State stops at the cut, as in protocol frozen: if it moved on, what a person answered first would raise what is
+    foretold of their later exposures, and an order among the exposures of one person would be judged by that instead of
+    by the videos. With `every` = n only each n-th visit is judged. `value` is another formula to preview; `seed` is
+    that of the bootstrap.
     Raises EvaluationError for data without impressions or with too few answers to them, and `FormulaError` for a
     formula that cannot be read.
     """
@@ -119,12 +121,12 @@ def _check(history: Events, dataset: Dataset, config: Config, value: str | None)
 
 
 def score(fitted: Fitted, shown: Shown, every: int, value: str | None, progress: Progress) -> Scored:
-    """What the fitted system says of each exposure judged; its store goes along with the events after the cut."""
+    """What the fitted system says of each exposure judged, knowing nothing from after the cut."""
     ranker, recommender = fitted.ranker, fitted.recommender
     visits = int(shown.exposures.visit.max()) + 1
     drawn = (np.arange(visits) + 1) % every == 0
     kept, rows_of, told, raw = [], [], [], []
-    for request, rows, which in replayed(shown.test, fitted.store, shown.exposures, drawn, progress):
+    for request, rows, which in replayed(shown.test, None, shown.exposures, drawn, progress):
         matrix = recommender.matrix(recommender.gather(request, rows))
         kept.append(which)
         rows_of.append(rows)
@@ -183,8 +185,8 @@ def baselines(
 def _notes(scored: Scored, shown: Shown, every: int, config: Config) -> list[str]:
     """What is said of the run below its tables."""
     notes = [
-        "Each exposure is scored from what was known just before its visit; a video that a visit showed twice counts "
-        "once.",
+        "Each exposure is scored from what was known at the cut, at its own time and place; a video that a visit "
+        "showed twice counts once.",
         f"before calibration: the raw score as log-odds. by value: the order of `{config.ranker.value}`.",
         f"video_rate: the part of the video's exposures in the history with the answer, drawn to the mean by "
         f"{SMOOTHING} more; popular_7d: how often it was watched in the last seven days of the history.",

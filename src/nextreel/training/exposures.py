@@ -161,12 +161,12 @@ def exposure_rows(
 
 
 def replayed(
-    events: Events, store: MemoryStore, shown: Exposures, drawn: BoolArray, progress: Progress
+    events: Events, store: MemoryStore | None, shown: Exposures, drawn: BoolArray, progress: Progress
 ) -> Iterator[tuple[Request, RowArray, NDArray[np.int64]]]:
     """Each drawn visit's request, the distinct videos it showed and which exposures these are; the store goes along.
 
     `store` must stand just before the first event. It stands before the visit when its request is told, and after the
-    last event at the end.
+    last event at the end. None: no store goes along, and what is known stays as it is.
     """
     order = np.argsort(shown.visit, kind="stable")
     starts = np.flatnonzero(np.diff(shown.visit[order], prepend=-1))
@@ -177,13 +177,14 @@ def replayed(
                 continue
             which = order[start:end]
             begin = int(shown.position[which[0]])
-            if begin > applied:
+            if store is not None and begin > applied:
                 store.apply_many(events.take(slice(applied, begin)))
                 applied = begin
             rows, place = np.unique(events.video[shown.position[which]], return_index=True)
             yield request_at(events, begin), rows.astype(np.int32), which[place]
             advance(1)
-        store.apply_many(events.take(slice(applied, len(events))))
+        if store is not None:
+            store.apply_many(events.take(slice(applied, len(events))))
 
 
 def request_at(events: Events, position: int) -> Request:
