@@ -57,6 +57,9 @@ class MomentParams(Params):
     # what short ones never see.
     k: int = Field(default=40, ge=1)
     negatives: int = Field(default=40, ge=1)  # candidates kept for each moment beside the positives
+    random_negatives: int = Field(default=0, ge=0)  # besides, videos that no source proposes
+    # besides, videos that the person rejects within the horizon, proposed or not: disliked, hidden or skipped
+    rejected_negatives: int = Field(default=10, ge=0)
     next_events: int = Field(default=5, ge=0)  # so many next plays of an active person count more than the rest
     next_weight: float = Field(default=2.0, ge=1)  # this much more
     holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees

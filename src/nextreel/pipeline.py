@@ -168,8 +168,11 @@ class Recommender:
         """
         user = self.store.user(request.user_id)
         moment = self._candidates(request, user, Trace() if trace is None else trace)
-        retrievers = [source.retriever for source in self.sources]
-        return moment if rows is None else self._judge(moment, np.asarray(rows, np.int32), retrievers)
+        return moment if rows is None else self.among(moment, rows)
+
+    def among(self, candidates: Moment, rows: RowArray) -> Moment:
+        """The moment of the given rows as they are, ranked among the candidates that `gather` gave."""
+        return self._judge(candidates, np.asarray(rows, np.int32), [source.retriever for source in self.sources])
 
     def matrix(self, moment: Moment) -> Matrix:
         """Feature values of every candidate of the moment."""

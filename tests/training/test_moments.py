@@ -63,6 +63,11 @@ class Listening(Recommender):
         return moment
 
 
+def with_moments(config: Config, **changed: int) -> Config:
+    """The configuration with other moments."""
+    return config.model_copy(update={"moments": config.moments.model_copy(update=changed)})
+
+
 def replayed(recommender: Recommender, events: Events, first: int, config: Config) -> tuple[Rows, list[Asked], Plan]:
     """The rows, every moment of the replay in its order, and the plan."""
     listening = Listening.to(recommender)
@@ -146,6 +151,7 @@ def test_rows_hold_every_positive_among_the_candidates_and_a_sample_of_the_rest(
 ) -> None:
     first = 3_000
     recommender = recommender_of(tiny_dataset, quick_config, quick.models, first)
+    quick_config = with_moments(quick_config, rejected_negatives=0)
     rows, asked, chosen = replayed(recommender, tiny_dataset.events, first, quick_config)
     graded = relevance_of(tiny_dataset.events, tiny_dataset.catalogue, quick_config.relevance)
     future = Future(tiny_dataset.events, graded)
@@ -167,6 +173,35 @@ def test_rows_hold_every_positive_among_the_candidates_and_a_sample_of_the_rest(
             }
     assert seen == len(np.unique(rows.groups)) > 50
     assert (np.diff(rows.groups) >= 0).all()  # the rows of a moment stand together
+
+
+def test_negatives_are_candidates_videos_that_nothing_proposed_and_what_was_rejected(
+    tiny_dataset: Dataset, quick: Fitted, quick_config: Config, recommender_of: RecommenderOf
+) -> None:
+    first = 3_000
+    many = {"negatives": 5, "random_negatives": 7, "rejected_negatives": 3}
+    recommender = recommender_of(tiny_dataset, quick_config, quick.models, first)
+    config = with_moments(quick_config, **many)
+    rows, asked, chosen = replayed(recommender, tiny_dataset.events, first, config)
+    graded = relevance_of(tiny_dataset.events, tiny_dataset.catalogue, config.relevance)
+    future, refused = Future(tiny_dataset.events, graded), Future(tiny_dataset.events, -graded)
+    rejecting = unproposed = 0
+    for number in np.unique(rows.groups).tolist():
+        moment, own = asked[number], rows.take(rows.groups == number)
+        until = moment.request.at + config.moments.horizon_days * DAY
+        about = int(chosen.user[number]), int(chosen.position[number]), until
+        played, rejected = future.of(*about)[0], np.setdiff1d(refused.of(*about)[0], future.of(*about)[0])
+        positives = int(np.isin(moment.rows, played).sum())
+        proposed = {tuple(row) for row in np.nan_to_num(moment.values)}
+        inside = np.array([tuple(row) in proposed for row in np.nan_to_num(own.values)])
+        assert (own.labels[~inside] == 0).all()
+        assert (~inside).sum() <= 7 + min(3, len(rejected))
+        unproposed += int((~inside).sum())
+        most = positives + 5 + min(3, len(rejected))
+        assert positives + min(5, len(moment.rows) - positives) <= inside.sum() <= most
+        rejecting += len(rejected) > 0
+    assert rejecting > 5
+    assert unproposed > 3 * len(np.unique(rows.groups))
 
 
 def test_a_replay_leaves_the_store_after_the_last_event(

@@ -14,7 +14,7 @@ from nextreel.progress import Progress, silent
 from nextreel.ranking.rows import Rows
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
-from nextreel.types import DAY, UNKNOWN, Events, FloatArray, NextreelError, Request, RowArray, UserId
+from nextreel.types import DAY, UNKNOWN, Events, FloatArray, Moment, NextreelError, Request, RowArray, UserId
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Plan:
 
 
 class Future:
-    """What each person plays after a moment."""
+    """What each person plays after a moment, or, with the grades turned round, rejects."""
 
     def __init__(self, events: Events, graded: FloatArray) -> None:
         positive = np.flatnonzero((graded > 0) & (events.video >= 0))
@@ -106,11 +106,13 @@ def examples(
 ) -> Rows:
     """The training rows of moments sampled among the events from `first` on; the store ends after the last event.
 
-    `store` must stand just before event `first`. Every positive among a moment's candidates is kept, and a random
-    sample of the others. Raises `NextreelError` when no moment has a positive among its candidates.
+    `store` must stand just before event `first`. Every positive among a moment's candidates is kept, and negatives of
+    three kinds: a random sample of the other candidates, which are hard to tell; videos at random that no source
+    proposes, which are easy; and what the person rejects. Raises `NextreelError` when no moment has a positive among
+    its candidates.
     """
     graded = relevance_of(events, store.catalogue, store.rules)
-    future = Future(events, graded)
+    future, rejected = Future(events, graded), Future(events, -graded)
     rng = np.random.default_rng(params.seed + 1)
     values, targets, groups, at = [], [], [], []
     names: tuple[str, ...] = ()
@@ -118,20 +120,27 @@ def examples(
     for number, request, user, position, active in _replayed(
         events, store, first, plan(events, first, graded, params), params.k, progress
     ):
-        moment = recommender.gather(request)
-        played, grades = future.of(user, position, request.at + params.horizon_days * DAY)
+        moment, until = recommender.gather(request), request.at + params.horizon_days * DAY
+        played, grades = future.of(user, position, until)
         label = labels(moment.rows, played, grades, params, active)
         if not (label > 0).any():
             continue
         negative = np.flatnonzero(label == 0)
         kept = rng.choice(negative, min(params.negatives, len(negative)), replace=False)
-        which = np.sort(np.concatenate([np.flatnonzero(label > 0), kept]))
+        refused = np.setdiff1d(rejected.of(user, position, until)[0], played)[: params.rejected_negatives]
+        own = (label > 0) | np.isin(moment.rows, refused)
+        own[kept] = True
         matrix = recommender.matrix(moment)
         names = matrix.names
-        values.append(matrix.values[which])
-        targets.append(label[which])
-        groups.append(np.full(len(which), number))
-        at.append(np.full(len(which), request.at))
+        parts = [matrix.values[own]]
+        others = np.union1d(refused, _unproposed(moment, played, params.random_negatives, rng))
+        others = others[~np.isin(others, moment.rows)]
+        if len(others):
+            parts.append(recommender.matrix(recommender.among(moment, others)).values)
+        values.extend(parts)
+        targets.append(np.concatenate([label[own], np.zeros(len(others), np.float32)]))
+        groups.append(np.full(len(targets[-1]), number))
+        at.append(np.full(len(targets[-1]), request.at))
         users.append(user)
     if not values:
         raise NextreelError(
@@ -144,6 +153,16 @@ def examples(
     return Rows(
         names, np.concatenate(values), np.concatenate(targets), np.concatenate(groups), ones, np.concatenate(at), people
     )
+
+
+def _unproposed(moment: Moment, played: RowArray, n: int, rng: np.random.Generator) -> RowArray:
+    """At most n rows at random that are neither candidates, nor played before or within the horizon."""
+    if n == 0:
+        return np.empty(0, np.int32)
+    rest = ~moment.user.history.seen(len(moment.catalogue))
+    rest[moment.rows] = rest[played] = False
+    rows = np.flatnonzero(rest).astype(np.int32)
+    return rng.choice(rows, min(n, len(rows)), replace=False)
 
 
 def _replayed(
