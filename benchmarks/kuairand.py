@@ -2,9 +2,10 @@
 
 25 to 29 April train, the exposures of the 30th are judged. The files of the earlier days are written into a folder of
 their own; `nextreel data import`, `nextreel train` and `nextreel score` see nothing else of the logs than the columns
-user_id, video_id, time and tab of the last day. Their scores are judged here, by lines that share no code with
-nextreel, beside two outsiders: LightGBM on the raw columns of all three files, ids among them (its number of trees
-chosen on the 29th, then fitted on all five days), and the smoothed rate of each video in training.
+user_id, video_id, time and tab of the last day. What people saw before the log is read too (`--history`). Their scores
+are judged here, by lines that share no code with nextreel, beside two outsiders: LightGBM on the raw columns of the log
+and both files of features, ids among them (its number of trees chosen on the 29th, then fitted on all five days), and
+the smoothed rate of each video in training.
 
 GAUC is the mean AUC of the people whose answers differ, weighted by their exposures; NDCG@10 the mean over the people
 with at least one positive. The intervals are of differences from the better outsider, by a bootstrap over people.
@@ -44,48 +45,63 @@ KNOWN_AFTER = {  # what nobody knows before the exposure, or that names the row
 }  # fmt: skip
 FAMILIES = ("catboost", "lightgbm", "xgboost", "deepfm")
 DRAWS = 1_000
+CONFIG = """[quotas]
+two_tower = 0  # they triple the time and move GAUC by less than a seed does
+"""
 Array = NDArray[np.float64]
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measures, prints and writes after each family."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of KuaiRand-Pure")
     parser.add_argument("--family", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--seed", type=int, nargs="+", default=[42, 43, 44])
-    parser.add_argument("--config", type=Path, help="configuration for `nextreel train`")
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--config", type=Path, help="for `nextreel train`, instead of one without towers")
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS, help="families that stand in it, of this commit, are kept"
+    )
     given = parser.parse_args()
     log = pl.read_csv(given.data / LOG)
     last = (log["date"] == LAST).to_numpy()
     judged = Judged(log.filter(last))
-    models: dict[str, dict[str, Array]] = {
-        "video rate": rates(log, last), "raw LightGBM": raw_lightgbm(given.data, log, last)
-    }  # fmt: skip
-    seconds: dict[str, float] = {}
-    for family in given.family:
-        for seed in given.seed:
-            name = f"{family} {seed}"
-            models[name], seconds[name] = nextreel(given.data, log, last, family, seed, given.config)
-            print(f"{name}: {seconds[name]:.0f} s", flush=True)
-    figures = {name: {outcome: judged.figures(outcome, scores[outcome]) for outcome in OUTCOMES if outcome in scores}
-               for name, scores in models.items()}  # fmt: skip
-    gains = {name: judged.gains(models, name) for name in models if name not in ("video rate", "raw LightGBM")}
-    result = {
+    config = given.config.read_text(encoding="utf-8") if given.config else CONFIG
+    about = {"commit": commit(), "config": config, "seeds": given.seed}
+    result = kept(given.json, about)
+    outsiders = {"video rate": rates(log, last), "raw LightGBM": raw_lightgbm(given.data, log, last)}
+    result |= about | {
         "benchmark": "kuairand",
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "exposures": {"train": int((~last).sum()), "test": int(last.sum())},
-        "figures": figures,
-        "difference_from_best_outsider": gains,
-        "seconds": seconds,
         "draws": DRAWS,
-        "commit": commit(),
         "hardware": hardware(),
         "versions": versions(),
     }
-    given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    given.json.with_suffix(".md").write_text(table(result), encoding="utf-8")
+    result["figures"] |= {name: [judged.all_figures(scores)] for name, scores in outsiders.items()}
+    for family in given.family:
+        if family in result["figures"]:
+            continue
+        runs, seconds = [], []
+        for seed in given.seed:
+            scores, took = nextreel(given.data, log, last, family, seed, config)
+            runs.append(scores)
+            seconds.append(took)
+            print(f"{family} {seed}: {took:.0f} s", flush=True)
+        result["figures"][family] = [judged.all_figures(scores) for scores in runs]
+        result["seconds"][family] = seconds
+        result["difference_from_best_outsider"][family] = judged.gains(runs, outsiders)
+        result["measured_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        given.json.with_suffix(".md").write_text(table(result), encoding="utf-8")
     print(table(result))
+
+
+def kept(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """What an interrupted run of the same commit, configuration and seeds has measured; nothing of any other."""
+    empty: dict[str, Any] = {"figures": {}, "difference_from_best_outsider": {}, "seconds": {}}
+    if not path.is_file():
+        return empty
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found if all(found.get(name) == value for name, value in about.items()) else empty
 
 
 class Judged:
@@ -129,22 +145,27 @@ class Judged:
             "ece": calibration_error(truth, scores),
         }  # fmt: skip
 
-    def gains(self, models: dict[str, dict[str, Array]], name: str) -> dict[str, dict[str, Any]]:
-        """Of GAUC and NDCG@10 of each outcome: the difference from the better outsider, and its 95 % interval."""
+    def all_figures(self, scores: dict[str, Array]) -> dict[str, dict[str, float]]:
+        """The figures of every outcome that was foretold."""
+        return {outcome: self.figures(outcome, scores[outcome]) for outcome in OUTCOMES if outcome in scores}
+
+    def gains(self, runs: list[dict[str, Array]], outsiders: dict[str, dict[str, Array]]) -> dict[str, Any]:
+        """Of GAUC and NDCG@10 of each outcome: the difference from the better outsider, and its 95 % interval.
+
+        What a person's exposures are worth is the mean over the runs, which differ by their seed.
+        """
         rng = np.random.default_rng(42)
-        found: dict[str, dict[str, Any]] = {}
         draws = rng.integers(0, len(self.people), (DRAWS, len(self.people)))
+        found: dict[str, dict[str, Any]] = {}
         for outcome in OUTCOMES:
-            if outcome not in models[name]:
+            if not all(outcome in scores for scores in runs):
                 continue
-            own = self.by_person(outcome, models[name][outcome])
-            others = {
-                other: self.by_person(outcome, models[other][outcome]) for other in ("video rate", "raw LightGBM")
-            }
+            own = [self.by_person(outcome, scores[outcome]) for scores in runs]
+            others = {name: self.by_person(outcome, scores[outcome]) for name, scores in outsiders.items()}
             for metric, column in (("gauc", 0), ("ndcg@10", 1)):
-                weight = own[2] if metric == "gauc" else np.ones(len(self.people))
+                weight = own[0][2] if metric == "gauc" else np.ones(len(self.people))
                 best = max(others, key=lambda other: _mean(others[other][column], weight))
-                mine, theirs = own[column], others[best][column]
+                mine, theirs = np.mean([one[column] for one in own], axis=0), others[best][column]
                 drawn = [_mean(mine[some], weight[some]) - _mean(theirs[some], weight[some]) for some in draws]
                 low, high = np.quantile(drawn, [0.025, 0.975])
                 found.setdefault(outcome, {})[metric] = {
@@ -208,7 +229,7 @@ def raw_lightgbm(folder: Path, log: pl.DataFrame, last: NDArray[np.bool_]) -> di
 
 
 def nextreel(
-    folder: Path, log: pl.DataFrame, last: NDArray[np.bool_], family: str, seed: int, config: Path | None
+    folder: Path, log: pl.DataFrame, last: NDArray[np.bool_], family: str, seed: int, config: str
 ) -> tuple[dict[str, Array], float]:
     """What a release that knows the earlier days says of the exposures of the last, and the seconds of training."""
     with TemporaryDirectory(prefix="kuairand-") as temporary:
@@ -224,8 +245,7 @@ def nextreel(
         asked.write_parquet(Path(temporary) / "pairs.parquet")
         call("data", "import", "kuairand-pure", str(raw), "--out", str(data), "--history")
         chosen = Path(temporary) / "config.toml"
-        text = config.read_text(encoding="utf-8") if config else ""
-        text += f"\n[moments]\nshare = {in_the_log(data, log)}\n"
+        text = f"{config}\n[moments]\nshare = {in_the_log(data, log)}\n"
         text += f'[ranker]\nfamily = "{family}"\n[ranker.{family}]\nseed = {seed}\n'
         chosen.write_text(text, encoding="utf-8")
         started = time.perf_counter()
@@ -240,7 +260,7 @@ def nextreel(
 def in_the_log(data: Path, log: pl.DataFrame) -> float:
     """The part of all events that the log tells: what came before has no answers that a ranker could learn."""
     at = pl.col("timestamp").dt.epoch("ms")
-    return pl.read_parquet(data / "interactions.parquet").select((at >= log["time_ms"].min()).mean()).item()
+    return float(pl.read_parquet(data / "interactions.parquet").select((at >= log["time_ms"].min()).mean()).item())
 
 
 def call(*arguments: str) -> None:
@@ -252,30 +272,37 @@ def call(*arguments: str) -> None:
         raise SystemExit(f"nextreel {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
 
 
-def _told(gain: dict[str, Any] | None) -> str:
-    return (
-        "" if gain is None else f"{gain['difference']:+.4f} ({gain['interval'][0]:+.4f} to {gain['interval'][1]:+.4f})"
-    )
-
-
 def table(result: dict[str, Any]) -> str:
-    """The figures as Markdown, and the differences with their intervals."""
+    """The figures as Markdown, means over the seeds, and the differences with their intervals."""
+    seeds = ", ".join(map(str, result["seeds"]))
     lines = [
-        f"{result['exposures']['train']:,} exposures to train on, {result['exposures']['test']:,} judged.",
+        f"{result['exposures']['train']:,} exposures to train on, {result['exposures']['test']:,} judged. Rankers: "
+        f"means of the seeds {seeds} (± their standard deviation); differences with 95 % intervals, people drawn anew.",
         "",
         "| outcome | model | AUC | GAUC | NDCG@10 | log loss | ECE | GAUC over the better outsider | NDCG@10 over it |",
         "|---|---|---:|---:|---:|---:|---:|---|---|",
     ]
     for outcome in OUTCOMES:
-        for model, figures in result["figures"].items():
-            if outcome not in figures:
+        for model, runs in result["figures"].items():
+            if not all(outcome in run for run in runs):
                 continue
-            one = figures[outcome]
-            cells = [f"{one[name]:.4f}" for name in ("auc", "gauc", "ndcg@10", "log_loss", "ece")]
+            cells = [
+                _spread([run[outcome][name] for run in runs]) for name in ("auc", "gauc", "ndcg@10", "log_loss", "ece")
+            ]
             gain = result["difference_from_best_outsider"].get(model, {}).get(outcome, {})
             cells.extend(_told(gain.get(metric)) for metric in ("gauc", "ndcg@10"))
             lines.append(f"| {outcome} | {model} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
+
+
+def _told(gain: dict[str, Any] | None) -> str:
+    if gain is None:
+        return ""
+    return f"{gain['difference']:+.4f} ({gain['interval'][0]:+.4f} to {gain['interval'][1]:+.4f})"
 
 
 if __name__ == "__main__":

@@ -175,6 +175,7 @@ def test_health_is_good_until_the_log_is_gone(system: System, monkeypatch: pytes
     assert {name: status for name, status, _ in system.health()} == {
         "state": "healthy",
         "event_log": "healthy",
+        "value": "healthy",
         "pipeline": "healthy",
     }
 

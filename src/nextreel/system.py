@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -16,9 +18,11 @@ import numpy as np
 from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config, Models, build, load_ranker
 from nextreel.backends import ClosableEventLog, open_log
+from nextreel.declared import DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
 from nextreel.pipeline import Recommender
+from nextreel.ranking.value import formula
 from nextreel.registry import Registry
 from nextreel.store import LiveStore
 from nextreel.types import (
@@ -34,6 +38,8 @@ from nextreel.types import (
     UserId,
     VideoId,
 )
+
+log = logging.getLogger(__name__)
 
 FOLLOW_EVERY = 0.1  # seconds between looks at the log for what other processes wrote
 _INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
@@ -52,6 +58,8 @@ class System:
         models: Models,
         metrics: dict[str, Any],
         clock: Callable[[], float],
+        value: str,
+        declared: DeclaredValue,
         feature_log: FeatureLog | None = None,
     ) -> None:
         self.recommender = recommender
@@ -63,6 +71,12 @@ class System:
         self.now = clock
         self._models = models
         self._log = log
+        self._declared, self._own_value = declared, value
+        self.value = value  # the formula that lists are ordered by now
+        self._value_problem: NextreelError | None = None
+        self._revalue()
+        if self._value_problem is not None:
+            raise self._value_problem
         self._feature_log = feature_log
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
@@ -127,6 +141,19 @@ class System:
         if now - self._followed > FOLLOW_EVERY:
             self._followed = now
             self.store.follow()
+            if self._declared.moved():
+                self._revalue()
+
+    def _revalue(self) -> None:
+        """Orders lists by what is declared now; a formula that this release cannot follow changes nothing."""
+        try:
+            text, ranker = self._declared.read() or self._own_value, self.recommender.ranker
+            value = self.recommender.value if ranker is None else formula(text, ranker.objectives)
+        except NextreelError as error:
+            log.exception("the declared value formula cannot be followed", extra={"release": self.release})
+            self._value_problem = NextreelError(f"{error} Hint: nextreel value --reset")
+            return
+        self.recommender, self.value, self._value_problem = replace(self.recommender, value=value), text, None
 
     def resolve_user(self, text: str) -> UserId:
         """The id as the data have it: an integer where theirs are and the text is one."""
@@ -141,9 +168,14 @@ class System:
         checks: list[tuple[str, Callable[[], object]]] = [
             ("state", lambda: self.store.user(0)),
             ("event_log", lambda: self._log.read(2**62, 1)),
+            ("value", self._value_followed),
             ("pipeline", lambda: self.recommender.recommend(Request(None, self.data_end, k=1))),
         ]
         return [(name, *_checked(check)) for name, check in checks]
+
+    def _value_followed(self) -> None:
+        if self._value_problem is not None:
+            raise self._value_problem
 
     def close(self) -> None:
         """Lets go of the state and the logs."""
@@ -167,14 +199,14 @@ def open_system(
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     """
     release = release or production(home)
-    recommender, store, log, models = _load(home, release)
+    recommender, store, event_log, models, value = _load(home, release)
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset
     kept = None if feature_log is None else FeatureLog(feature_log, heading(recommender), feature_log_share)
     registry = Registry(home)
     metrics = registry.show(release).get("metrics", {})
-    return System(recommender, store, log, registry, models, metrics, now, kept)
+    return System(recommender, store, event_log, registry, models, metrics, now, value, DeclaredValue(home), kept)
 
 
 @contextmanager
@@ -183,12 +215,12 @@ def replayed(home: Path, release: str) -> Iterator[tuple[Recommender, LiveStore]
 
     What the store follows is in memory alone: a server that runs beside it notices nothing.
     """
-    recommender, store, log, _ = _load(home, release, "memory://")
+    recommender, store, event_log, _, _ = _load(home, release, "memory://")
     try:
         yield recommender, store
     finally:
         store.close()
-        log.close()
+        event_log.close()
 
 
 def production(home: Path) -> str:
@@ -210,13 +242,13 @@ def heading(recommender: Recommender) -> Heading:
 
 def _load(
     home: Path, release: str, overlay: str | None = None
-) -> tuple[Recommender, LiveStore, ClosableEventLog, Models]:
+) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
     folder = Registry(home).open(release)
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
-    log = open_log(f"sqlite://{home / 'log.db'}")
-    store = LiveStore(state_folder(home, release), catalogue, config.relevance, log, overlay)
+    event_log = open_log(f"sqlite://{home / 'log.db'}")
+    store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, overlay)
     models = Models.load(folder)
     ranker = load_ranker(folder)
     recommender = build(
@@ -231,7 +263,7 @@ def _load(
     )
     if ranker is not None:  # a release of another version is refused here, not answered without its ranker
         ranker.check(names(recommender.features, [source.retriever.name for source in recommender.sources]))
-    return recommender, store, log, models
+    return recommender, store, event_log, models, config.ranker.value
 
 
 def state_folder(home: Path, release: str) -> Path:

@@ -23,6 +23,8 @@ from nextreel.cli import (
     releases,
     serve,
     train,
+    tune,
+    value,
     versions,
 )
 from nextreel.types import NextreelError
@@ -62,10 +64,12 @@ app.add_typer(data.app, name="data")
 app.command()(process.process)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(tune.tune)
 app.command()(recommend.recommend)
 app.command()(batch.batch)
 app.command()(batch.score)
 app.command()(serve.serve)
+app.command()(value.value)
 app.add_typer(releases.app, name="releases")
 features.app.command()(historical.history)
 app.add_typer(features.app, name="features")

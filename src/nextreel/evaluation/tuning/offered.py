@@ -187,17 +187,20 @@ class _Witness:
         self._times: list[int] = []
 
     def score(self, matrix: Matrix) -> FloatArray:
+        if matrix.names != self.names:
+            raise EvaluationError(f"Expected the {len(self.names)} columns that are learnt from, got {matrix.names}.")
         return np.zeros((len(matrix.values), 1), np.float32)
 
     def ask(self, recommender: Recommender, request: Request, trial: Trial, time: int) -> None:
         """Keeps the candidates of the trial's request of this seed, and which of them were right."""
         start, end = trial.truth.offsets[request.seed : request.seed + 2]
         truth = trial.truth.rows[start:end]
+        values, right = np.empty((0, len(self.names)), np.float32), np.empty(0, np.bool_)  # of who may see nothing
 
         def told(moment: Moment, matrix: Matrix, scores: FloatArray) -> None:
+            nonlocal values, right
             del scores
-            self._values.append(np.ascontiguousarray(matrix.values))
-            self._right.append(np.isin(moment.rows, truth))
+            values, right = np.ascontiguousarray(matrix.values), np.isin(moment.rows, truth)
 
         slate = recommender.recommend(request, told)
         if slate.trace.failures:
@@ -205,6 +208,8 @@ class _Witness:
                 f"Expected an answer of every part, got failures of {slate.trace.failures}. "
                 "Hint: the log holds the whole error."
             )
+        self._values.append(values)
+        self._right.append(right)
         self._truths.append(len(truth))
         self._times.append(time)
 

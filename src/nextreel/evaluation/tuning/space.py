@@ -58,7 +58,7 @@ class Choice(Params):
 
     def holds(self, value: Any) -> bool:
         """Whether the value may be drawn."""
-        return coded(value) in {coded(one) for one in self.choices}
+        return coded(value) in self.coded()
 
     def stretched(self, value: Any) -> Choice:
         """The same with the value among them."""
@@ -68,25 +68,28 @@ class Choice(Params):
         """What must be allowed for all of it to be."""
         return self.choices
 
+    def coded(self) -> tuple[Value, ...]:
+        """The values as a study keeps them."""
+        return tuple(coded(one) for one in self.choices)
+
 
 Dimension: TypeAlias = Range | Choice
 
-SHARED: Mapping[str, Dimension] = {"start": Range(low=0.0, high=2.0)}
+SHARED: Mapping[str, Dimension] = {"start": Range(low=0.0, high=3.0)}
+_TREES = "order_iterations"  # where a configuration says nothing of it, `iterations` is searched in its place
 _BOOSTING: Mapping[str, Dimension] = {
-    "iterations": Range(low=100, high=1500, log=True),
-    "learning_rate": Range(low=0.01, high=0.3, log=True),
-    "l2": Range(low=0.1, high=100.0, log=True),
-    "columns": Range(low=0.3, high=1.0),
+    _TREES: Range(low=30, high=600, log=True),
+    "learning_rate": Range(low=0.02, high=0.3, log=True),
+    "l2": Range(low=0.3, high=100.0, log=True),
+    "columns": Range(low=0.1, high=1.0),
     "rows": Range(low=0.5, high=1.0),
 }
 FAMILIES: Mapping[Family, Mapping[str, Dimension]] = {
     "catboost": {
+        **_BOOSTING,
         "loss": Choice(choices=("YetiRank", "QuerySoftMax", "QueryRMSE")),  # YetiRankPairwise takes ten times as long
         "permutations": Range(low=1, high=6),
-        "iterations": Range(low=50, high=800, log=True),
-        "learning_rate": Range(low=0.02, high=0.3, log=True),
         "depth": Range(low=2, high=8),
-        "l2": Range(low=0.3, high=100.0, log=True),
     },
     "lightgbm": {
         **_BOOSTING,
@@ -161,14 +164,18 @@ def space_of(config: Config, family: Family, file: Path | None = None) -> Space:
     A declared dimension reaches as far as the configuration's own value. Raises `SpaceError` for a file that cannot be
     read, names something that is no parameter or cannot be so, or does not hold what the configuration says.
     """
-    declared = SHARED | {f"{family}.{name}": one for name, one in FAMILIES[family].items()}
-    dimensions = {name: one.stretched(_value(config, name)) for name, one in declared.items()}
+    dimensions = {name: one.stretched(_value(config, name)) for name, one in _declared(config, family).items()}
     told = {} if file is None else _read(file, config, family)
     for name, one in told.items():
         if one is None:
             dimensions.pop(name, None)
             continue
         own = _value(config, name)
+        if own is None:
+            raise SpaceError(
+                f"{file}: expected a configuration that says where the search of ranker.{name} begins, got none. "
+                "Hint: --config."
+            )
         if not one.holds(own):
             raise SpaceError(
                 f"Expected a space that holds the configuration's own value of ranker.{name}, {own}; got "
@@ -179,6 +186,15 @@ def space_of(config: Config, family: Family, file: Path | None = None) -> Space:
         raise SpaceError(f"Expected something to search, got {file}, which leaves all out.")
     _check(config, dimensions)
     return Space(family, dimensions)
+
+
+def _declared(config: Config, family: Family) -> dict[str, Dimension]:
+    """What is searched where no file says otherwise."""
+    found: dict[str, Dimension] = {**SHARED}
+    for name, one in FAMILIES[family].items():
+        unsaid = name == _TREES and _value(config, f"{family}.{name}") is None
+        found[f"{family}.{'iterations' if unsaid else name}"] = one
+    return found
 
 
 def _read(file: Path, config: Config, family: Family) -> dict[str, Dimension | None]:

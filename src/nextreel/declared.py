@@ -1,0 +1,52 @@
+"""The value formula that all processes of one home order lists by, in the place of the one their release came with."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import orjson
+
+from nextreel.types import NextreelError
+
+FILE = "value.json"
+
+
+class DeclaredValue:
+    """A formula in a file of the home: whoever serves from there follows it; none: each release has its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / FILE
+        self._known: tuple[int, int] | None = None  # inode and time of the file that was read last
+
+    def read(self) -> str | None:
+        """The formula, None where none is declared. Raises `NextreelError` for a file that holds something else."""
+        self._known = self._stamp()
+        try:
+            return str(orjson.loads(self._path.read_bytes())["value"])
+        except FileNotFoundError:
+            return None
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise NextreelError(
+                f"Expected JSON with a 'value' in {self._path}, got {error}. Hint: nextreel value --reset"
+            ) from error
+
+    def moved(self) -> bool:
+        """Whether the formula may be another than the one last read: one look at the disk, nothing is opened."""
+        return self._stamp() != self._known
+
+    def write(self, text: str | None) -> None:
+        """Declares the formula, all at once for every process; None: each release is ordered by its own again."""
+        if text is None:
+            self._path.unlink(missing_ok=True)
+            return
+        part = self._path.with_name(f".{uuid.uuid4().hex}")
+        part.write_bytes(orjson.dumps({"value": text}))
+        part.replace(self._path)
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns

@@ -1,0 +1,90 @@
+"""The declared value formula: followed by whoever serves from the home, at once and without training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nextreel.cli.app import app
+from nextreel.declared import FILE, DeclaredValue
+from nextreel.system import FOLLOW_EVERY, System, open_system
+from nextreel.types import NextreelError, Request
+
+BACKWARD = "0 - relevance"
+
+
+@pytest.fixture
+def system(home: Path) -> Iterator[System]:
+    system = open_system(home, clock="end")
+    yield system
+    system.close()
+
+
+def values(system: System) -> dict[object, float]:
+    slate = system.recommend(Request("person-7", system.data_end, 20))
+    return dict(zip(slate.video_ids, slate.value.tolist(), strict=True))
+
+
+def test_a_running_system_follows_what_is_declared_and_goes_back(home: Path, system: System) -> None:
+    before = values(system)
+    DeclaredValue(home).write(BACKWARD)
+    time.sleep(2 * FOLLOW_EVERY)
+    after = values(system)
+    assert system.value == BACKWARD
+    assert list(after) != list(before)
+    for video in set(before) & set(after):
+        assert after[video] == -before[video]
+    assert max(-value for value in after.values()) < max(before.values())
+    DeclaredValue(home).write(None)
+    time.sleep(2 * FOLLOW_EVERY)
+    assert values(system) == before
+
+
+def test_a_system_opened_later_is_ordered_by_what_is_declared(home: Path) -> None:
+    DeclaredValue(home).write(BACKWARD)
+    system = open_system(home, clock="end")
+    try:
+        assert (np.array(list(values(system).values())) <= 0).any()
+        assert system.value == BACKWARD
+    finally:
+        system.close()
+
+
+@pytest.mark.parametrize("body", [b'{"value": "relevance + telepathy"}', b"not json", b'{"formula": "relevance"}'])
+def test_what_cannot_be_followed_changes_nothing_and_is_told(home: Path, system: System, body: bytes) -> None:
+    before = values(system)
+    (home / FILE).write_bytes(body)
+    time.sleep(2 * FOLLOW_EVERY)
+    assert values(system) == before
+    assert [status for name, status, _ in system.health() if name == "value"] == ["unhealthy"]
+    with pytest.raises(NextreelError, match=r"Hint: nextreel value --reset"):
+        open_system(home)
+    (home / FILE).unlink()
+    time.sleep(2 * FOLLOW_EVERY)
+    assert values(system) == before
+    assert [status for name, status, _ in system.health() if name == "value"] == ["healthy"]
+
+
+def test_the_command_declares_shows_and_takes_back(home: Path) -> None:
+    def say(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["value", *arguments, "--home", str(home)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "Lists are ordered by: relevance (the release's own)" in say()
+    assert f"Lists are ordered by: {BACKWARD}\n" in say(BACKWARD)
+    assert f"Lists are ordered by: {BACKWARD}\n" in say()
+    assert "(the release's own)" in say("--reset")
+    assert not (home / FILE).exists()
+
+
+def test_a_formula_of_what_the_release_does_not_predict_is_refused(home: Path) -> None:
+    done = CliRunner().invoke(app, ["value", "relevance + telepathy", "--home", str(home)])
+    assert isinstance(done.exception, NextreelError)
+    assert "telepathy" in str(done.exception)
+    assert not (home / FILE).exists()
