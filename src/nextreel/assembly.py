@@ -60,6 +60,8 @@ class MomentParams(Params):
     random_negatives: int = Field(default=0, ge=0)  # besides, videos that no source proposes
     # besides, videos that the person rejects within the horizon, proposed or not: disliked, hidden or skipped
     rejected_negatives: int = Field(default=10, ge=0)
+    # A moment counts as often as it has positives, up to so many: as many places as a list of ten could get right.
+    counted: int = Field(default=10, ge=1)
     next_events: int = Field(default=5, ge=0)  # so many next plays of an active person count more than the rest
     next_weight: float = Field(default=2.0, ge=1)  # this much more
     holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees

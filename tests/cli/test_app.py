@@ -28,6 +28,8 @@ COMMANDS = {
     "batch": [],
     "score": [],
     "serve": [],
+    "tune": [],
+    "value": [],
     "data": ["synth", "check", "fetch", "import", "versions", "diff", "bots"],
     "releases": ["list", "show", "promote", "rollback"],
     "features": ["list", "verify", "history"],

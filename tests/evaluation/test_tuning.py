@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna import load_study
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from nextreel.assembly import Config, build, load_config, merged
 from nextreel.data import Dataset
@@ -170,7 +173,7 @@ def test_a_space_without_a_file_or_anything_in_it_is_refused(tmp_path: Path) -> 
 def test_what_the_configuration_does_not_say_is_no_place_to_begin_at(tmp_path: Path) -> None:
     file = tmp_path / "space.toml"
     file.write_text("[ranker.catboost]\norder_iterations = { low = 5, high = 9 }\n")
-    with pytest.raises(SpaceError, match="where the search of ranker.catboost.order_iterations begins"):
+    with pytest.raises(SpaceError, match=r"where the search of ranker\.catboost\.order_iterations begins"):
         tuning.space_of(Config.model_validate({"ranker": {"catboost": {"order_iterations": None}}}), "catboost", file)
 
 
@@ -294,7 +297,7 @@ def test_equals_keep_their_order_and_lists_end_at_100() -> None:
 
 
 def test_the_first_trial_is_the_configuration_itself_and_the_best_beats_it(space: tuning.Space, tmp_path: Path) -> None:
-    found = run(space, tmp_path / "study", trials=15)
+    found = run(space, tmp_path / "study", trials=20)
     assert found.defaults.number == 0
     assert found.defaults.drawn == {"start": 0.5, "catboost.depth": 4}
     assert found.defaults.values == pytest.approx([hill(one) for one in tuning.seeded(BASE, 3)])
@@ -366,6 +369,14 @@ def test_an_interrupted_study_can_be_used_and_goes_on(space: tuning.Space, tmp_p
     again = run(space, tmp_path / "study", trials=2, seeds=1)
     assert not again.interrupted
     assert len(again.tried) == 4
+
+
+def test_a_trial_whose_process_was_killed_counts_as_failed(space: tuning.Space, tmp_path: Path) -> None:
+    run(space, tmp_path / "study", trials=1, seeds=1)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study" / "study.journal")))
+    load_study(study_name="catboost", storage=storage).ask()  # and never told
+    found = run(space, tmp_path / "study", trials=1, seeds=1)
+    assert (len(found.tried), found.failed) == (2, 1)
 
 
 def test_the_configuration_itself_is_judged_even_when_its_trial_was_interrupted(

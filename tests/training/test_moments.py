@@ -172,6 +172,10 @@ def test_rows_hold_every_positive_among_the_candidates_and_a_sample_of_the_rest(
                 tuple(row) for row in np.nan_to_num(moment.values)
             }
     assert seen == len(np.unique(rows.groups)) > 50
+    positives = np.array([np.count_nonzero(rows.labels[rows.groups == one]) for one in np.unique(rows.groups)])
+    counted = np.minimum(positives, quick_config.moments.counted)
+    assert counted.min() < counted.max()
+    np.testing.assert_allclose(rows.weights, np.repeat(counted / counted.mean(), rows.sizes()), rtol=1e-5)
     assert (np.diff(rows.groups) >= 0).all()  # the rows of a moment stand together
 
 

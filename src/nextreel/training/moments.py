@@ -108,7 +108,8 @@ def examples(
 
     `store` must stand just before event `first`. Every positive among a moment's candidates is kept, and negatives of
     three kinds: a random sample of the other candidates, which are hard to tell; videos at random that no source
-    proposes, which are easy; and what the person rejects. Raises `NextreelError` when no moment has a positive among
+    proposes, which are easy; and what the person rejects. A moment's weight is how many positives it has, at most
+    `counted`, over the mean of that. Raises `NextreelError` when no moment has a positive among
     its candidates.
     """
     graded = relevance_of(events, store.catalogue, store.rules)
@@ -148,10 +149,15 @@ def examples(
             "Hint: more interactions, a larger moments.share or a longer moments.horizon_days."
         )
     sizes = [len(part) for part in targets]
-    ones = np.ones(sum(sizes), np.float32)
-    people = np.repeat(np.asarray(users, np.int32), sizes)
+    counts = np.minimum([np.count_nonzero(part) for part in targets], params.counted).astype(np.float32)
     return Rows(
-        names, np.concatenate(values), np.concatenate(targets), np.concatenate(groups), ones, np.concatenate(at), people
+        names,
+        np.concatenate(values),
+        np.concatenate(targets),
+        np.concatenate(groups),
+        np.repeat(counts / counts.mean(), sizes),
+        np.concatenate(at),
+        np.repeat(np.asarray(users, np.int32), sizes),
     )
 
 

@@ -204,16 +204,25 @@ def _found(
         tried=tuple(sorted(tried, key=lambda one: (-one.mean, one.number))),
         pruned=len(study.get_trials(deepcopy=False, states=(states.PRUNED,))),
         failed=len(study.get_trials(deepcopy=False, states=(states.FAIL,))),
-        importance=_importance(library, study, len(tried)),
+        importance=_importance(library, study),
         interrupted=interrupted,
     )
 
 
-def _importance(library: Any, study: optuna.study.Study, complete: int) -> dict[str, float]:
-    """How much each parameter tells good trials from others, by PED-ANOVA; nothing where there are too few trials."""
-    if complete < 2 * _UNPRUNED:
+def _importance(library: Any, study: optuna.study.Study) -> dict[str, float]:
+    """How much each parameter tells good trials from others, by PED-ANOVA; nothing where there are too few trials.
+
+    A pruned trial counts with the seeds that it had: without those, what all good ones share would tell nothing.
+    """
+    states = library.trial.TrialState
+    judged = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
+    if len(judged) < 2 * _UNPRUNED:
         return {}
+    whole = library.create_study(direction="maximize")
+    for trial in judged:
+        value = float(np.mean(trial.user_attrs[_VALUES]))
+        whole.add_trial(library.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", library.exceptions.ExperimentalWarning)  # as it was before Optuna 5
         evaluator = library.importance.PedAnovaImportanceEvaluator()
-        return dict(library.importance.get_param_importances(study, evaluator=evaluator))
+        return dict(library.importance.get_param_importances(whole, evaluator=evaluator))
