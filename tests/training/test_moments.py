@@ -94,12 +94,13 @@ def test_the_future_of_a_person_is_what_they_like_from_a_position_until_a_time()
     assert future.of(1, 1, 9 * DAY)[0].tolist() == [6, 5]
 
 
-def test_a_label_is_one_for_what_is_played_and_more_for_what_is_next() -> None:
+def test_a_label_is_one_for_what_is_played_and_for_the_active_less_with_every_play_before_it() -> None:
     rows = np.array([4, 1, 9, 2, 7], np.int32)
     played, grades = np.array([9, 4, 2, 9], np.int32), np.array([3.0, 0.5, 1.0, 1.0], np.float32)
-    params = MomentParams(next_events=2, next_weight=2.0)
+    params = MomentParams(next_events=2)
     assert labels(rows, played, grades, params, active=False).tolist() == [0.5, 0.0, 1.0, 1.0, 0.0]
-    assert labels(rows, played, grades, params, active=True).tolist() == [1.0, 0.0, 2.0, 1.0, 0.0]
+    # 9 is next, then 4 at half of its grade; 2 comes too late to be a positive, and is no negative
+    np.testing.assert_array_equal(labels(rows, played, grades, params, active=True), [0.25, 0.0, 1.0, np.nan, 0.0])
     nothing = labels(rows, played[:0], grades[:0], params, active=True)
     assert nothing.tolist() == [0.0] * 5
 
@@ -172,8 +173,8 @@ def test_rows_hold_every_positive_among_the_candidates_and_a_sample_of_the_rest(
                 tuple(row) for row in np.nan_to_num(moment.values)
             }
     assert seen == len(np.unique(rows.groups)) > 50
-    positives = np.array([np.count_nonzero(rows.labels[rows.groups == one]) for one in np.unique(rows.groups)])
-    counted = np.minimum(positives, quick_config.moments.counted)
+    right = np.array([np.count_nonzero(rows.labels[rows.groups == one]) for one in np.unique(rows.groups)])
+    counted = np.minimum(right, quick_config.moments.counted)
     assert counted.min() < counted.max()
     np.testing.assert_allclose(rows.weights, np.repeat(counted / counted.mean(), rows.sizes()), rtol=1e-5)
     assert (np.diff(rows.groups) >= 0).all()  # the rows of a moment stand together

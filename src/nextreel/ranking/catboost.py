@@ -80,7 +80,7 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: CatBoostParams) -> Model:
         | {
             "loss_function": _loss(params) if loss == "ranking" else "CrossEntropy",
             "eval_metric": watched,
-            "iterations": params.most(loss),
+            "iterations": params.most(train),
             "learning_rate": params.learning_rate,
             "depth": params.depth,
             "l2_leaf_reg": params.l2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from pydantic import Field, field_validator
 
 from nextreel.features import fingerprint
 from nextreel.params import Params
-from nextreel.ranking import calibration, catboost, deepfm, lightgbm, ranker, start, xgboost
+from nextreel.ranking import calibration, catboost, deepfm, lightgbm, ranker, start, switched, xgboost
 from nextreel.ranking.catboost import CatBoostParams
 from nextreel.ranking.deepfm import DeepFmParams
 from nextreel.ranking.lightgbm import LightGbmParams
@@ -20,9 +21,12 @@ from nextreel.ranking.model import Model, Scorer
 from nextreel.ranking.ranker import OBJECTIVES, RELEVANCE, FittedRanker, Head
 from nextreel.ranking.rows import Rows
 from nextreel.ranking.start import Started, standard
+from nextreel.ranking.switched import AWAY, Switched, split
 from nextreel.ranking.value import FormulaError, named
 from nextreel.ranking.xgboost import XgBoostParams
 from nextreel.types import NextreelError
+
+LEAST = 50  # positive rows that either of two orders must learn from, and be judged by
 
 Family: TypeAlias = Literal["catboost", "lightgbm", "xgboost", "deepfm"]
 
@@ -67,11 +71,14 @@ class RankerParams(Params):
         return self.model_copy(update=families)
 
 
-def fit(train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerParams) -> FittedRanker:
+def fit(
+    train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerParams, near_days: float = 0.0
+) -> FittedRanker:
     """The ranker of the chosen family with one head for each objective, all over the same columns.
 
-    `relevance` is learnt as an order. Every other objective is learnt as a probability and calibrated on `valid`, which
-    also chooses how long each is fitted. Raises `NextreelError` where an objective has no positive row in either part,
+    `relevance` is learnt as an order; where `near_days` is above 0, who was here so lately has one of their own. Every
+    other objective is learnt as a probability and calibrated on `valid`, which also chooses how long each is fitted.
+    Raises `NextreelError` where an objective has no positive row in either part,
     or the columns of the objectives are not the same.
     """
     names = {rows.names for rows in train.values()} | {rows.names for rows in valid.values()}
@@ -85,7 +92,7 @@ def fit(train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerPara
     for objective, rows in train.items():
         held = valid[objective]
         if objective == RELEVANCE:
-            heads.append(Head(objective, _ordering(rows, held, params)))
+            heads.append(Head(objective, _ordering(rows, held, params, near_days)))
         else:
             model = _FITS[params.family](rows, held, "probability", one)
             heads.append(Head(objective, model, calibration.fit(model.scorer.score(held.values), held.labels)))
@@ -93,8 +100,31 @@ def fit(train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerPara
     return FittedRanker(params.family, columns, tuple(heads), fingerprint(columns))
 
 
-def _ordering(train: Rows, valid: Rows, params: RankerParams) -> Model:
-    """The model of an order, which learns what the fused order of the sources lacks."""
+def _ordering(train: Rows, valid: Rows, params: RankerParams, near_days: float) -> Model:
+    """The model of an order: one for who was here within `near_days`, one for all others, where both are told enough.
+
+    Who comes back after a while is offered what they may play within weeks: the fused order of the sources knows much
+    of that, and boosting goes on from there. Who is here now plays next what goes with what they just played: that is
+    learnt from nothing.
+    """
+    if near_days == 0 or AWAY not in train.names:
+        return _from_fused(train, valid, params)
+    column, limit = train.names.index(AWAY), math.log1p(near_days)
+    (near, far), (near_valid, far_valid) = split(train, column, limit), split(valid, column, limit)
+    if any((part.labels > 0).sum() < LEAST for part in (near, far, near_valid, far_valid)):
+        return _from_fused(train, valid, params)
+    lately: Model = _FITS[params.family](near, near_valid, "ranking", getattr(params, params.family))
+    back = _from_fused(far, far_valid, params)
+    shares_of_both = {name: (back.importance[name] + lately.importance[name]) / 2 for name in train.names}
+    return Model(
+        Switched(lately.scorer, back.scorer, column, limit),
+        {**back.metrics, **{f"near_{name}": value for name, value in lately.metrics.items()}},
+        dict(sorted(shares_of_both.items(), key=lambda pair: -pair[1])),
+    )
+
+
+def _from_fused(train: Rows, valid: Rows, params: RankerParams) -> Model:
+    """The model that goes on from the fused order of the sources, where there is one."""
     begins, one = standard(train, params.start), getattr(params, params.family)
     if begins is None:
         plain: Model = _FITS[params.family](train, valid, "ranking", one)
@@ -109,4 +139,4 @@ def load(folder: Path) -> FittedRanker:
 
 
 def _loaded(read: Callable[[Path], Scorer], folder: Path) -> Scorer:
-    return start.load(folder, read(folder))
+    return switched.load(folder, lambda part: start.load(part, read(part)))

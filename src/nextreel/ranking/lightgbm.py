@@ -98,12 +98,12 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: LightGbmParams) -> Model:
     booster = library.train(
         given,
         learnt,
-        params.most(loss),
+        params.most(train),
         valid_sets=[dataset(valid, learnt)],
         valid_names=["valid"],
         callbacks=[library.early_stopping(params.early_stopping, verbose=False), library.record_evaluation(told)],
     )
-    best = booster.best_iteration or params.most(loss)
+    best = booster.best_iteration or params.most(train)
     curve = next(iter(told["valid"].values()))
     name = "ndcg_at_10_of_candidates" if loss == "ranking" else "log_loss"
     metrics = {name: float(curve[best - 1]), "trees": float(best)}

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from nextreel.params import Params
-from nextreel.ranking.rows import Loss
+from nextreel.ranking.rows import Rows
 from nextreel.types import FloatArray
 
 COLUMNS_FILE = "columns.npy"
@@ -22,7 +22,8 @@ class BoostingParams(Params):
     """Hyper-parameters that libraries of boosted trees have in common."""
 
     iterations: int = Field(default=500, ge=1)
-    order_iterations: int | None = Field(default=None, ge=1)  # as many at most where an order is learnt
+    # as many at most where an order goes on from the fused one of the sources; None: `iterations`
+    order_iterations: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=0.05, gt=0)
     l2: float = Field(default=3.0, ge=0)
     columns: float = Field(default=1.0, gt=0, le=1)  # part of the columns that a tree may ask about
@@ -31,9 +32,9 @@ class BoostingParams(Params):
     seed: int = 42
     threads: int = -1  # -1: all cores
 
-    def most(self, loss: Loss) -> int:
-        """How many iterations there are at most."""
-        return self.order_iterations or self.iterations if loss == "ranking" else self.iterations
+    def most(self, rows: Rows) -> int:
+        """How many iterations there are at most on these rows."""
+        return self.iterations if rows.start is None else self.order_iterations or self.iterations
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: XgBoostParams) -> Model:
     booster = library.train(
         given,
         matrix(train),
-        params.most(loss),
+        params.most(train),
         evals=[(matrix(valid), "valid")],
         early_stopping_rounds=params.early_stopping,
         evals_result=told,

@@ -84,11 +84,16 @@ def plan(events: Events, first: int, graded: FloatArray, params: MomentParams) -
 
 
 def labels(rows: RowArray, played: RowArray, grades: FloatArray, params: MomentParams, active: bool) -> FloatArray:
-    """(n,) label of each candidate: 1 where it is played, `next_weight` for the next plays of an active person, 0."""
+    """(n,) label of each candidate: 1 where it is played, 0 where not, and at most the grade.
+
+    For an active person 1 / n where it is the n-th of the next plays, NaN where it is played only after `next_events`.
+    """
     relevance = np.minimum(grades, 1.0).astype(np.float32)
-    if active:
-        relevance[: params.next_events] *= np.float32(params.next_weight)
     _, first = np.unique(played, return_index=True)
+    if active:
+        place = np.empty(len(first), np.int64)
+        place[np.argsort(first)] = np.arange(1, len(first) + 1)
+        relevance[first] = np.where(place <= params.next_events, relevance[first] / place, np.nan)
     played, relevance = played[first], relevance[first]
     if len(played) == 0:
         return np.zeros(len(rows), np.float32)
@@ -118,12 +123,13 @@ def examples(
     values, targets, groups, at = [], [], [], []
     names: tuple[str, ...] = ()
     users: list[int] = []
-    for number, request, user, position, active in _replayed(
+    for number, request, user, position in _replayed(
         events, store, first, plan(events, first, graded, params), params.k, progress
     ):
         moment, until = recommender.gather(request), request.at + params.horizon_days * DAY
         played, grades = future.of(user, position, until)
-        label = labels(moment.rows, played, grades, params, active)
+        near = request.at - moment.user.last_at < params.idle_days * DAY
+        label = labels(moment.rows, played, grades, params, near)
         if not (label > 0).any():
             continue
         negative = np.flatnonzero(label == 0)
@@ -173,16 +179,14 @@ def _unproposed(moment: Moment, played: RowArray, n: int, rng: np.random.Generat
 
 def _replayed(
     events: Events, store: MemoryStore, first: int, moments: Plan, k: int, progress: Progress
-) -> Iterator[tuple[int, Request, int, int, bool]]:
-    """Each moment's number, request, user code, position and kind, the store standing just before it."""
+) -> Iterator[tuple[int, Request, int, int]]:
+    """Each moment's number, request, user code and position, the store standing just before it."""
     applied = first
     newest = _newest(events, moments)
     devices, places = _said(events.device, events.devices, newest), _said(events.location, events.locations, newest)
     pages = _said(events.surface, events.surfaces, newest)
     with progress("replaying moments", len(moments.position)) as advance:
-        for number, (position, user, at, active) in enumerate(
-            zip(moments.position, moments.user, moments.at, moments.active, strict=True)
-        ):
+        for number, (position, user, at) in enumerate(zip(moments.position, moments.user, moments.at, strict=True)):
             if position > applied:
                 store.apply_many(events.take(slice(applied, position)))
                 applied = int(position)
@@ -199,7 +203,6 @@ def _replayed(
                 ),
                 int(user),
                 int(position),
-                bool(active),
             )
             advance(1)
         store.apply_many(events.take(slice(applied, len(events))))
