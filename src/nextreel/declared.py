@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
+import json
 from pathlib import Path
 
-import orjson
-
+from nextreel.folders import write_whole
 from nextreel.types import NextreelError
 
 FILE = "value.json"
@@ -23,10 +22,10 @@ class DeclaredValue:
         """The formula, None where none is declared. Raises `NextreelError` for a file that holds something else."""
         self._known = self._stamp()
         try:
-            return str(orjson.loads(self._path.read_bytes())["value"])
+            return str(json.loads(self._path.read_bytes())["value"])
         except FileNotFoundError:
             return None
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise NextreelError(
                 f"Expected JSON with a 'value' in {self._path}, got {error}. Hint: nextreel value --reset"
             ) from error
@@ -40,9 +39,7 @@ class DeclaredValue:
         if text is None:
             self._path.unlink(missing_ok=True)
             return
-        part = self._path.with_name(f".{uuid.uuid4().hex}")
-        part.write_bytes(orjson.dumps({"value": text}))
-        part.replace(self._path)
+        write_whole(self._path, json.dumps({"value": text}) + "\n")
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

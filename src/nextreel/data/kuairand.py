@@ -23,11 +23,11 @@ from nextreel.types import DAY
 _LOGS = ("interactions_*.csv", "log_standard_*.csv")
 _VIDEOS = ("video_features_basic_pure.csv",)
 _USERS = ("user_features_pure.csv",)
+_HISTORY = "user_history_*.jsonl"
 _LEFT_OUT = {  # files whose rows have no place in the tables, and why
-    "user_history_*.jsonl": "left out: exposures without times",
+    _HISTORY: "left out: exposures without times",
     "log_random_*.csv": "left out: exposures at random",
 }
-_HISTORY = "user_history_*.jsonl"
 _HINT = "pass the folder that holds the files of KuaiRand-Pure as they were published, plain or as .gz."
 _FLAGS = ("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate")
 _BEIJING = 8 * 3_600.0  # seconds by which Beijing's midnight comes before that of UTC
@@ -128,7 +128,7 @@ def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS, *, history: boo
     paths = {patterns: _paths(folder, patterns, report) for patterns in (_LOGS, _VIDEOS, _USERS)}
     report.raise_if_refused()
     logs = {path.name: _table(path, LOG, intake) for path in paths[_LOGS]}
-    before = [before_the_log(path) for path in (_paths(folder, (_HISTORY,), report) if history else ())]
+    before = [_before_the_log(path) for path in (_paths(folder, (_HISTORY,), report) if history else ())]
     report.raise_if_refused()
     video_features = _table(paths[_VIDEOS][0], VIDEO_FEATURES, intake)
     user_features = _table(paths[_USERS][0], USER_FEATURES, intake)
@@ -229,7 +229,7 @@ def _events(log: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts).sort("timestamp", "row", "place").drop("row", "place")
 
 
-def before_the_log(path: Path) -> tuple[pl.DataFrame, list[Became]]:
+def _before_the_log(path: Path) -> tuple[pl.DataFrame, list[Became]]:
     """The events of a file of histories, each at its person's last time there, and what its lines became.
 
     A long watch or a like is that of the newest exposures to its video; one of an exposure before those that are listed
