@@ -143,8 +143,8 @@ def _hear(
 ) -> None:
     """Writes the place and the level (n,) of every video, as each source has them for one request."""
     everything = np.arange(len(recommender.catalogue), dtype=np.int32)
-    user, bare = recommender.store.user(request.user_id), np.empty((len(everything), 0), np.float32)
-    alone = Moment(request, user, recommender.catalogue, recommender.store.counters, everything, (), bare, bare)
+    user = recommender.store.user(request.user_id)
+    alone = Moment.unscored(request, user, recommender.catalogue, recommender.store.counters, everything, {})
     eligible = np.logical_and.reduce([keep(alone) for keep in recommender.filters])
     for source in recommender.sources:
         place, level = said[source.retriever.name]

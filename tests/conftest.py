@@ -152,6 +152,7 @@ def moment_of(person: Callable[..., UserState]) -> Callable[..., Moment]:
             "scores": nothing,
             "ranks": nothing,
         } | parts
+        plain.setdefault("weights", np.ones(len(plain["sources"]), np.float32))
         return Moment(catalogue=catalogue, rows=chosen.astype(np.int32), **plain)
 
     return moment_of

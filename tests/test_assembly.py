@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nextreel.assembly import Config, ConfigError, Models, Quotas, build, merged, only
+from nextreel.assembly import Config, ConfigError, Models, Quotas, Weights, build, merged, only
 from nextreel.data import Dataset
 from nextreel.evaluation.protocols import new_store
 from nextreel.retrieval.als import Als
@@ -97,3 +97,14 @@ def test_promoted_videos_are_those_of_the_catalogue(
     assert slate.video_ids[1] == video
     with pytest.raises(NextreelError, match="never-seen"):
         build(promoting(video, "never-seen"), catalogue, store, models, None, timed=True)
+
+
+def test_sources_of_no_weight_at_all_have_no_order(
+    models: Models, tiny_dataset: Dataset, tiny_config: Config, store: MemoryStore
+) -> None:
+    silent = Weights(**dict.fromkeys(Weights.model_fields, 0.0))
+    config = tiny_config.model_copy(update={"weights": silent})
+    with pytest.raises(ConfigError, match="weight above 0"):
+        build(config, tiny_dataset.catalogue, store, models, None, timed=True)
+    alone = only(config, "als")
+    build(alone, tiny_dataset.catalogue, store, models, None, timed=True)  # has its scores

@@ -394,6 +394,16 @@ def test_a_ranker_that_fails_leaves_the_order_to_the_sources(mode: str, build: B
     assert slate.objectives.shape == (4, 0)
 
 
+def test_the_joined_order_counts_each_source_by_its_weight(build: Build) -> None:
+    def order(als: float, ease: float) -> list[int]:
+        sources = [Source(Fixed("als", [5, 6, 7]), 3, als), Source(Fixed("ease", [7, 6, 5]), 3, ease)]
+        slate = build(sources).recommend(Request(1, NOW, 3))
+        return [int(row) for row in slate.rows]
+
+    assert order(1.0, 0.0) == order(3.0, 1.0) == [5, 6, 7]
+    assert order(0.0, 1.0) == order(1.0, 3.0) == [7, 6, 5]
+
+
 def test_one_source_that_fails_is_done_without(build: Build) -> None:
     sources = [Source(Fixed("als", [5], "retrieve"), 3), Source(Fixed("ease", [6, 8]), 3)]
     slate = build(sources, ByPlays()).recommend(Request(1, NOW, 2))

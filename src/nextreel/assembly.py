@@ -60,8 +60,8 @@ class MomentParams(Params):
     random_negatives: int = Field(default=0, ge=0)  # besides, videos that no source proposes
     # besides, videos that the person rejects within the horizon, proposed or not: disliked, hidden or skipped
     rejected_negatives: int = Field(default=10, ge=0)
-    # A moment counts as often as it has positives, up to so many: as many places as a list of ten could get right.
-    counted: int = Field(default=10, ge=1)
+    # A moment counts as often as it has positives, up to so many.
+    counted: int = Field(default=5, ge=1)
     # Of a person who is not idle the next plays are the positives, so many: the first counts 1, the second 1/2 …
     next_events: int = Field(default=20, ge=1)
     holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
@@ -87,7 +87,7 @@ class Quotas(Params):
     als: int = Field(default=120, ge=0)
     ease: int = Field(default=20, ge=0)
     item_item: int = Field(default=0, ge=0)
-    transitions: int = Field(default=0, ge=0)
+    transitions: int = Field(default=20, ge=0)
     popular_all: int = Field(default=0, ge=0)  # without timestamps it has those of popular_7d and trending at least
     popular_7d: int = Field(default=0, ge=0)
     popular_1d: int = Field(default=0, ge=0)
@@ -96,6 +96,27 @@ class Quotas(Params):
     multi_query: int = Field(default=0, ge=0)  # by the same
     fresh: int = Field(default=10, ge=0)
     subscribed: int = Field(default=0, ge=0)
+
+
+class Weights(Params):
+    """How much each source's rank counts where all are joined into one order, in which a ranker goes on.
+
+    0: a source proposes and is a feature, no more.
+    """
+
+    two_tower: float = Field(default=1.0, ge=0)
+    als: float = Field(default=0.25, ge=0)
+    ease: float = Field(default=1.0, ge=0)
+    item_item: float = Field(default=1.0, ge=0)
+    transitions: float = Field(default=0.5, ge=0)
+    popular_all: float = Field(default=1.0, ge=0)
+    popular_7d: float = Field(default=1.0, ge=0)
+    popular_1d: float = Field(default=1.0, ge=0)
+    trending: float = Field(default=1.5, ge=0)
+    similar: float = Field(default=1.0, ge=0)
+    multi_query: float = Field(default=1.0, ge=0)
+    fresh: float = Field(default=1.5, ge=0)
+    subscribed: float = Field(default=1.0, ge=0)
 
 
 class Config(Params):
@@ -111,6 +132,7 @@ class Config(Params):
     multi_query: MultiQueryParams = MultiQueryParams()
     fresh: FreshParams = FreshParams()
     quotas: Quotas = Quotas()
+    weights: Weights = Weights()
     moments: MomentParams = MomentParams()
     exposures: ExposureParams = ExposureParams()
     ranker: RankerParams = RankerParams()
@@ -241,10 +263,13 @@ def build(
         "subscribed": Subscribed(catalogue, counters) if quotas.subscribed else None,
     }
     sources = [
-        Source(retriever, getattr(quotas, name))
+        Source(retriever, getattr(quotas, name), getattr(config.weights, name))
         for name, retriever in retrievers.items()
         if retriever is not None and getattr(quotas, name) > 0
     ]
+    if len(sources) > 1 and not any(source.weight for source in sources):
+        names = ", ".join(source.retriever.name for source in sources)
+        raise ConfigError(f"Expected a weight above 0 for at least one of the sources {names}, got 0 for each.")
     return Recommender(
         catalogue=catalogue,
         store=store,

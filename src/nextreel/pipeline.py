@@ -64,10 +64,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A retriever and how many eligible candidates it may propose."""
+    """A retriever, how many eligible candidates it may propose, and what its rank of all candidates counts."""
 
     retriever: Retriever
     quota: int
+    weight: float = 1.0  # in the joined order of all sources
 
 
 Value = Callable[[FloatArray], FloatArray]  # (n, objectives) -> (n,): the declared formula that joins objectives
@@ -241,8 +242,9 @@ class Recommender:
         with _timed(trace, "score"):
             scores = self._scores(request, user, kept, [source.retriever for source in self.sources], trace)
         names = tuple(source.retriever.name for source in self.sources)
+        weights = np.array([source.weight for source in self.sources], np.float32)
         counters = self.store.counters
-        return Moment(request, user, self.catalogue, counters, kept, names, scores, _ranks(scores), self.codes)
+        return Moment(request, user, self.catalogue, counters, kept, names, scores, _ranks(scores), weights, self.codes)
 
     def _propose(
         self, request: Request, user: UserState, trace: Trace, widen: float
@@ -295,8 +297,7 @@ class Recommender:
 
     def _bare(self, request: Request, user: UserState, rows: RowArray) -> Moment:
         """A moment of rows that nothing has scored yet: all that filters look at."""
-        none = np.empty((len(rows), 0), np.float32)
-        return Moment(request, user, self.catalogue, self.store.counters, rows, (), none, none, self.codes)
+        return Moment.unscored(request, user, self.catalogue, self.store.counters, rows, self.codes)
 
     def _eligible(self, moment: Moment, trace: Trace) -> RowArray:
         """The rows that every filter keeps; the trace counts what each removed."""
@@ -336,8 +337,8 @@ class Recommender:
         place = place[rows]
         scores[place >= 0] = candidates.scores[place[place >= 0]]
         ranks[place >= 0] = candidates.ranks[place[place >= 0]]
-        counters, sources = self.store.counters, candidates.sources
-        return Moment(request, user, self.catalogue, counters, rows, sources, scores, ranks, self.codes)
+        counters, sources, weights = self.store.counters, candidates.sources, candidates.weights
+        return Moment(request, user, self.catalogue, counters, rows, sources, scores, ranks, weights, self.codes)
 
     def _last_rung(self, request: Request, user: UserState, trace: Trace) -> Moment:
         """What everybody watches, through the same filters; a filter that fails here fails the request."""
@@ -347,8 +348,8 @@ class Recommender:
         best = np.argsort(-scores[:, 0], kind="stable")[: request.k]
         counters = self.store.counters
         names = (self.fallback.name,)
-        rows, scores = rows[best], scores[best]
-        return Moment(request, user, self.catalogue, counters, rows, names, scores, _ranks(scores), self.codes)
+        rows, scores, weight = rows[best], scores[best], np.ones(1, np.float32)
+        return Moment(request, user, self.catalogue, counters, rows, names, scores, _ranks(scores), weight, self.codes)
 
     def _slate(
         self,
@@ -399,14 +400,13 @@ def _ranks(scores: FloatArray) -> FloatArray:
 def fused(moment: Moment) -> FloatArray:
     """(n,) what orders candidates that no ranker judged: the score of a source that is alone, else all their ranks.
 
-    Ranks are joined by reciprocal rank fusion.
+    Ranks are joined by weighted reciprocal rank fusion.
     """
     if len(moment.sources) == 1:
         scores = moment.scores[:, 0]
         unscored = np.isnan(scores)
         return np.where(unscored, scores[~unscored].min(initial=0.0) - 1.0, scores).astype(np.float32)
-    fused: FloatArray = reciprocal(moment.ranks.T).sum(axis=0)
-    return fused
+    return reciprocal(moment.ranks) @ moment.weights
 
 
 @contextmanager

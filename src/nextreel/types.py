@@ -247,12 +247,21 @@ class Moment:
     sources: tuple[str, ...]  # (S,)
     scores: FloatArray  # (n, S) each source's own score of every row; NaN where it has none
     ranks: FloatArray  # (n, S) how many of the request's candidates the source scores higher; 0 = best
+    weights: FloatArray  # (S,) how much each source's rank counts where all are joined into one order
     codes: Codes = field(default_factory=dict)  # vocabulary -> word -> code, for what is text in profile and request
     memo: dict[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)  # what features share
     liked: dict[int, RowArray] = field(default_factory=dict, repr=False, compare=False)  # last n events -> rows liked
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @classmethod
+    def unscored(
+        cls, request: Request, user: UserState, catalogue: Catalogue, counters: Any, rows: RowArray, codes: Codes
+    ) -> Moment:
+        """A moment of rows that no source has scored: all that filters and features of the data look at."""
+        none = np.empty((len(rows), 0), np.float32)
+        return cls(request, user, catalogue, counters, rows, (), none, none, np.empty(0, np.float32), codes)
 
     def take(self, which: BoolArray | NDArray[np.integer[Any]]) -> Moment:
         """The moment with only the chosen rows: those where a mask is True, or the given positions in their order."""
@@ -265,6 +274,7 @@ class Moment:
             self.sources,
             self.scores[which],
             self.ranks[which],
+            self.weights,
             self.codes,
         )
 

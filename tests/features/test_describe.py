@@ -107,6 +107,7 @@ def test_a_feature_reads_what_it_says_and_nothing_else(
         (),
         real.scores,
         real.ranks,
+        real.weights,
         WatchedCodes(read),
     )
     feature(watched)

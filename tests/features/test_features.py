@@ -223,17 +223,7 @@ def test_every_feature_has_its_value_in_the_table() -> None:
 def test_a_row_has_the_same_value_wherever_it_stands(feature: Feature, now: Callable[..., Moment]) -> None:
     whole = now()
     some = np.array([3, 0, 2])
-    part = Moment(
-        whole.request,
-        whole.user,
-        whole.catalogue,
-        whole.counters,
-        whole.rows[some],
-        (),
-        whole.scores[some],
-        whole.ranks[some],
-        whole.codes,
-    )
+    part = Moment.unscored(whole.request, whole.user, whole.catalogue, whole.counters, whole.rows[some], whole.codes)
     np.testing.assert_array_equal(column(feature, part), column(feature, whole)[some])
     assert column(feature, whole.take(np.zeros(4, np.bool_))).shape == (0,)
 

@@ -160,18 +160,8 @@ def test_features_are_those_of_a_store_that_was_given_exactly_what_came_before(
             country=None if said[1] < 0 else events.locations[said[1]],
         )
         mine = np.flatnonzero(visits == visit)
-        nothing = np.empty((len(mine), 0), np.float32)
-        moment = Moment(
-            request,
-            served.user(ids[user]),
-            dataset.catalogue,
-            everybody.counters,
-            positions[mine],
-            (),
-            nothing,
-            nothing,
-            shared.codes,
-        )
+        state, counters = served.user(ids[user]), everybody.counters
+        moment = Moment.unscored(request, state, dataset.catalogue, counters, positions[mine], shared.codes)
         expected = np.ascontiguousarray(compute(features, moment).values)
         assert values[mine].tobytes() == expected.tobytes(), visit
 

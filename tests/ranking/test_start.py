@@ -87,11 +87,26 @@ def test_it_is_saved_made_lean_and_explained_as_a_whole(family: str, tmp_path: P
 
 def test_one_standard_deviation_of_the_fused_order_is_worth_the_strength() -> None:
     rows = planted(0)
-    begins = standard(rows, 0.5)
+    begins = standard(rows, 0.5, {})
     assert begins is not None
     start = begins.of(rows).start
     assert start is not None
     assert start.reshape(60, 20).std(axis=1).mean() == pytest.approx(0.5, rel=1e-4)
     one = rows.over(("score_als", "rank_als", "plays"))
-    assert standard(one, 0.5) is None  # a single source has no order to join
-    assert standard(rows, 0.0) is None
+    assert standard(one, 0.5, {}) is None  # a single source has no order to join
+    assert standard(rows, 0.0, {}) is None
+
+
+def test_a_source_counts_in_the_start_as_much_as_its_weight_says() -> None:
+    rows = planted(0)
+    sources = [name.removeprefix("rank_") for name in NAMES if name.startswith("rank_")]
+    heavy = standard(rows, 1.0, {sources[0]: 3.0})
+    assert heavy is not None
+    assert heavy.weights[0] == pytest.approx(3 * heavy.weights[1])
+    silent = standard(rows, 1.0, {sources[0]: 0.0})
+    alone = standard(rows, 1.0, {sources[0]: 0.0, sources[1]: 5.0})
+    assert silent is not None
+    assert alone is not None
+    assert silent.weights[0] == 0
+    assert silent.weights == pytest.approx(alone.weights)  # what is standard does not hang on the unit
+    assert standard(rows, 1.0, dict.fromkeys(sources, 0.0)) is None

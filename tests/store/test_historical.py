@@ -49,16 +49,12 @@ def test_every_value_is_that_of_a_replay_up_to_the_time(tiny_dataset: Dataset, s
     for row in rows.to_pylist():
         replay = MemoryStore(catalogue, Relevance(), profiles)
         replay.apply_many(events.take(slice(0, int((events.at < row["event_timestamp"]).sum()))))
-        none = np.empty((1, 0), np.float32)
-        moment = Moment(
+        moment = Moment.unscored(
             Request(row["user_id"], row["event_timestamp"]),
             replay.user(row["user_id"]),
             catalogue,
             replay.counters,
             catalogue.rows([row["video_id"]]),
-            (),
-            none,
-            none,
             store.codes,
         )
         expected = compute(features, moment).values[0]

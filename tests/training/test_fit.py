@@ -351,9 +351,8 @@ def test_the_towers_alone_give_their_own_order(still: Any) -> None:
         assert slate.level == "full"
         assert (np.diff(slate.value) <= 0).all()
         everything = np.arange(len(fitted.catalogue), dtype=np.int32)
-        bare = np.empty((len(everything), 0), np.float32)
         user = fitted.store.user(user_id)
-        whole = Moment(request, user, fitted.catalogue, fitted.store.counters, everything, (), bare, bare)
+        whole = Moment.unscored(request, user, fitted.catalogue, fitted.store.counters, everything, {})
         for keep in lone.filters:
             whole = whole.take(keep(whole))
         best = whole.rows[np.argsort(-towers.score(request, user, whole.rows), kind="stable")[:15]]

@@ -57,9 +57,8 @@ class Stages:
 
         def watched(number: int, request: Request) -> None:
             right = truth.rows[truth.offsets[number] : truth.offsets[number + 1]]
-            bare = np.empty((len(right), 0), np.float32)
             user = recommender.store.user(request.user_id)
-            alone = Moment(request, user, recommender.catalogue, recommender.store.counters, right, (), bare, bare)
+            alone = Moment.unscored(request, user, recommender.catalogue, recommender.store.counters, right, {})
             for keep in recommender.filters:
                 lost = int(np.count_nonzero(~keep(alone)))
                 self._lost[keep.__name__] = self._lost.get(keep.__name__, 0) + lost

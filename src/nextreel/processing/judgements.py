@@ -115,9 +115,7 @@ class _Replay:
         return self._moment(request, state, np.empty(0, np.int32))
 
     def _moment(self, request: Request, state: UserState, rows: RowArray) -> Moment:
-        none = np.empty((len(rows), 0), np.float32)
-        catalogue, counters = self.shared.catalogue, self.store.counters
-        return Moment(request, state, catalogue, counters, rows, (), none, none, self.codes)
+        return Moment.unscored(request, state, self.shared.catalogue, self.store.counters, rows, self.codes)
 
     def matrix(self, moment: Moment, rows: RowArray) -> FloatArray:
         """(features, rows) values."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator
@@ -51,9 +52,9 @@ class RankerParams(Params):
     # An order is learnt on from the fused order of the sources; how much one standard deviation of that counts.
     start: float = Field(default=1.0, ge=0)
     value: str = RELEVANCE  # formula over the objectives, such as "relevance + 2 * like": no new fit is needed for it
-    catboost: CatBoostParams = CatBoostParams(iterations=300, order_iterations=80, learning_rate=0.08, columns=0.3)
-    lightgbm: LightGbmParams = LightGbmParams(order_iterations=100, leaves=15, least=50, columns=0.5, rows=0.7)
-    xgboost: XgBoostParams = XgBoostParams(order_iterations=80, depth=4, columns=0.5, rows=0.7)
+    catboost: CatBoostParams = CatBoostParams(iterations=300, order_iterations=40, learning_rate=0.08, columns=0.3)
+    lightgbm: LightGbmParams = LightGbmParams(order_iterations=40, leaves=15, least=50, columns=0.5, rows=0.7)
+    xgboost: XgBoostParams = XgBoostParams(order_iterations=40, depth=4, columns=0.5, rows=0.7)
     deepfm: DeepFmParams = DeepFmParams()
 
     @field_validator("value")
@@ -72,11 +73,16 @@ class RankerParams(Params):
 
 
 def fit(
-    train: Mapping[str, Rows], valid: Mapping[str, Rows], params: RankerParams, near_days: float = 0.0
+    train: Mapping[str, Rows],
+    valid: Mapping[str, Rows],
+    params: RankerParams,
+    near_days: float = 0.0,
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> FittedRanker:
     """The ranker of the chosen family with one head for each objective, all over the same columns.
 
-    `relevance` is learnt as an order; where `near_days` is above 0, who was here so lately has one of their own. Every
+    `relevance` is learnt as an order; where `near_days` is above 0, who was here so lately has one of their own. The
+    others' goes on from the order that the sources give with these `weights` (of 1 where none is named). Every
     other objective is learnt as a probability and calibrated on `valid`, which also chooses how long each is fitted.
     Raises `NextreelError` where an objective has no positive row in either part,
     or the columns of the objectives are not the same.
@@ -92,7 +98,7 @@ def fit(
     for objective, rows in train.items():
         held = valid[objective]
         if objective == RELEVANCE:
-            heads.append(Head(objective, _ordering(rows, held, params, near_days)))
+            heads.append(Head(objective, _ordering(rows, held, params, near_days, weights)))
         else:
             model = _FITS[params.family](rows, held, "probability", one)
             heads.append(Head(objective, model, calibration.fit(model.scorer.score(held.values), held.labels)))
@@ -100,7 +106,7 @@ def fit(
     return FittedRanker(params.family, columns, tuple(heads), fingerprint(columns))
 
 
-def _ordering(train: Rows, valid: Rows, params: RankerParams, near_days: float) -> Model:
+def _ordering(train: Rows, valid: Rows, params: RankerParams, near_days: float, weights: Mapping[str, float]) -> Model:
     """The model of an order: one for who was here within `near_days`, one for all others, where both are told enough.
 
     Who comes back after a while is offered what they may play within weeks: the fused order of the sources knows much
@@ -108,13 +114,13 @@ def _ordering(train: Rows, valid: Rows, params: RankerParams, near_days: float) 
     learnt from nothing.
     """
     if near_days == 0 or AWAY not in train.names:
-        return _from_fused(train, valid, params)
+        return _from_fused(train, valid, params, weights)
     column, limit = train.names.index(AWAY), math.log1p(near_days)
     (near, far), (near_valid, far_valid) = split(train, column, limit), split(valid, column, limit)
     if any((part.labels > 0).sum() < LEAST for part in (near, far, near_valid, far_valid)):
-        return _from_fused(train, valid, params)
+        return _from_fused(train, valid, params, weights)
     lately: Model = _FITS[params.family](near, near_valid, "ranking", getattr(params, params.family))
-    back = _from_fused(far, far_valid, params)
+    back = _from_fused(far, far_valid, params, weights)
     shares_of_both = {name: (back.importance[name] + lately.importance[name]) / 2 for name in train.names}
     return Model(
         Switched(lately.scorer, back.scorer, column, limit),
@@ -123,14 +129,14 @@ def _ordering(train: Rows, valid: Rows, params: RankerParams, near_days: float) 
     )
 
 
-def _from_fused(train: Rows, valid: Rows, params: RankerParams) -> Model:
+def _from_fused(train: Rows, valid: Rows, params: RankerParams, weights: Mapping[str, float]) -> Model:
     """The model that goes on from the fused order of the sources, where there is one."""
-    begins, one = standard(train, params.start), getattr(params, params.family)
+    begins, one = standard(train, params.start, weights), getattr(params, params.family)
     if begins is None:
         plain: Model = _FITS[params.family](train, valid, "ranking", one)
         return plain
     model: Model = _FITS[params.family](begins.of(train), begins.of(valid), "ranking", one)
-    return replace(model, scorer=Started(model.scorer, begins.columns, begins.weight))
+    return replace(model, scorer=Started(model.scorer, begins.columns, begins.weights))
 
 
 def load(folder: Path) -> FittedRanker:

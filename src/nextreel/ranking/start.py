@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,14 +20,14 @@ _RANK = "rank_"
 
 @dataclass(frozen=True)
 class Started:
-    """A scorer whose scores are added to weight × Σ 1 / (60 + rank) over the ranks of the sources.
+    """A scorer whose scores are added to Σ weight / (60 + rank) over the ranks of the sources.
 
     The rank columns hold ln(1 + rank); a source that has no rank adds nothing.
     """
 
     scorer: Scorer
     columns: tuple[int, ...]  # the rank columns of the rows
-    weight: float
+    weights: tuple[float, ...]  # of each
 
     @property
     def reads(self) -> frozenset[int]:
@@ -36,13 +36,13 @@ class Started:
 
     def score(self, values: FloatArray) -> FloatArray:
         """(n,) raw scores."""
-        raw: FloatArray = self.scorer.score(values) + _terms(values, self.columns, self.weight).sum(axis=1)
+        raw: FloatArray = self.scorer.score(values) + _terms(values, self.columns, self.weights).sum(axis=1)
         return raw
 
     def contributions(self, values: FloatArray) -> FloatArray:
         """(n, features + 1) what each column adds, the terms of the start to their rank columns; last the mean."""
         parts = self.scorer.contributions(values)
-        parts[:, list(self.columns)] += _terms(values, self.columns, self.weight)
+        parts[:, list(self.columns)] += _terms(values, self.columns, self.weights)
         return parts
 
     def over(self, columns: Sequence[int]) -> Started:
@@ -53,7 +53,7 @@ class Started:
     def save(self, folder: Path) -> None:
         """Writes the scorer and where it begins into the folder."""
         self.scorer.save(folder)
-        about = {"columns": list(self.columns), "weight": self.weight}
+        about = {"columns": list(self.columns), "weights": self.weights}
         (folder / START_FILE).write_text(json.dumps(about) + "\n", encoding="utf-8")
 
 
@@ -62,37 +62,39 @@ def load(folder: Path, scorer: Scorer) -> Scorer:
     if not (folder / START_FILE).is_file():
         return scorer
     about = json.loads((folder / START_FILE).read_text(encoding="utf-8"))
-    return Started(scorer, tuple(about["columns"]), float(about["weight"]))
+    return Started(scorer, tuple(about["columns"]), tuple(about["weights"]))
 
 
 @dataclass(frozen=True)
 class Start:
-    """The rank columns, and how much one unit of their fused score counts."""
+    """The rank columns, and how much each of them counts."""
 
     columns: tuple[int, ...]
-    weight: float
+    weights: tuple[float, ...]
 
     def of(self, rows: Rows) -> Rows:
         """The same rows, from whose start a fit goes on."""
-        return replace(rows, start=_terms(rows.values, self.columns, self.weight).sum(axis=1))
+        return replace(rows, start=_terms(rows.values, self.columns, self.weights).sum(axis=1))
 
 
-def standard(rows: Rows, strength: float) -> Start | None:
+def standard(rows: Rows, strength: float, weights: Mapping[str, float]) -> Start | None:
     """The start in which one standard deviation of the fused score within a moment is worth `strength`.
 
-    None where nothing is to begin from: a strength of 0, fewer than two sources, or ranks that say nothing.
+    `weights` are those of the sources in that score, 1 for one that is not named. None where nothing is to begin from:
+    a strength of 0, fewer than two sources, or ranks that say nothing.
     """
     columns = tuple(n for n, name in enumerate(rows.names) if name.startswith(_RANK))
     if strength == 0 or len(columns) < 2 or not len(rows):
         return None
-    fused = _terms(rows.values, columns, 1.0).sum(axis=1, dtype=np.float64)
+    counts = [weights.get(rows.names[column].removeprefix(_RANK), 1.0) for column in columns]
+    fused = _terms(rows.values, columns, counts).sum(axis=1, dtype=np.float64)
     size = rows.sizes()
     first = np.cumsum(size) - size
     mean = np.repeat(np.add.reduceat(fused, first) / size, size)
     spread = float(np.sqrt(np.add.reduceat((fused - mean) ** 2, first) / size).mean())
-    return Start(columns, strength / spread) if spread > 0 else None
+    return Start(columns, tuple(strength / spread * one for one in counts)) if spread > 0 else None
 
 
-def _terms(values: FloatArray, columns: Sequence[int], weight: float) -> FloatArray:
+def _terms(values: FloatArray, columns: Sequence[int], weights: Sequence[float]) -> FloatArray:
     """(n, columns) weight / (60 + rank), 0 where there is no rank."""
-    return np.float32(weight) * reciprocal(np.expm1(values[:, list(columns)]))
+    return np.asarray(weights, np.float32) * reciprocal(np.expm1(values[:, list(columns)]))

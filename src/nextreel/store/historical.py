@@ -158,9 +158,8 @@ class HistoricalStore:
                     moved(step.stop - applied)
                     applied = step.stop
                 state = states.get(int(users[first])) or UserState(people[first])
-                none = np.empty((len(group), 0), np.float32)
                 request = Request(state.user_id, float(at[first]))
-                moment = Moment(request, state, catalogue, counters, rows[group], (), none, none, self.codes)
+                moment = Moment.unscored(request, state, catalogue, counters, rows[group], self.codes)
                 values[:, group] = compute(features, moment).values.T
         return values
 

@@ -184,4 +184,4 @@ def fit_ranker(rows: Mapping[str, Rows], config: Config, progress: Progress = si
             train[objective], valid[objective] = parts
     named(config.ranker.value, tuple(train))
     with progress("fitting the ranker", None):
-        return families.fit(train, valid, config.ranker, config.moments.idle_days)
+        return families.fit(train, valid, config.ranker, config.moments.idle_days, config.weights.model_dump())
