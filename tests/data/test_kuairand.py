@@ -99,6 +99,17 @@ def test_what_people_saw_before_the_log_has_the_time_of_its_last_exposure(folder
     assert load(tmp_path / "out").events.at[0] == 1_650_812_000.0
 
 
+def test_all_of_what_people_saw_before_the_log_comes_before_it(folder: Path, tmp_path: Path) -> None:
+    later = 1_650_900_002_000  # the log begins a second earlier
+    put(folder / HISTORY, f'{{"user_id":7,"last_time_ms":{later},"watch_seq":[10,11],"long_watch_seq":[11]}}\n')
+    kuairand.write(folder, tmp_path / "out", history=True)
+    rows = pl.read_parquet(tmp_path / "out" / "interactions.parquet")
+    assert rows.head(3).select("video_id", "kind", pl.col("timestamp").dt.epoch("ms")).rows() == [
+        (10, "impression", 1_650_900_000_999), (11, "impression", 1_650_900_000_999), (11, "watch", 1_650_900_000_999),
+    ]  # fmt: skip
+    assert rows["surface"].is_null().to_list() == [True] * 3 + [False] * (rows.height - 3)
+
+
 @pytest.mark.parametrize("body", ["not json", '{"user_id":"someone"}'])
 def test_histories_that_cannot_be_read_are_refused_before_anything_is_written(
     body: str, folder: Path, tmp_path: Path

@@ -81,6 +81,8 @@ def world(catalogue_of: Any, person: Any) -> tuple[Catalogue, Counters, UserStat
         kind=np.array(kinds, np.int8),
         value=np.full(5, 3.0, np.float32),
         watch_seconds=np.full(5, 20.0, np.float32),
+        surface=np.zeros(5, np.int32),
+        surfaces=("home",),
     )
     counters = Counters(3, channels=2)
     counters.add(events, np.array([1, 1, 1, 0, -1], np.float32))

@@ -12,7 +12,7 @@ import pytest
 from nextreel import features
 from nextreel.features import cross, user, video
 from nextreel.store import Counters
-from nextreel.types import DAY, Catalogue, Events, Feature, FloatArray, Kind, Moment, Request, UserState
+from nextreel.types import DAY, UNKNOWN, Catalogue, Events, Feature, FloatArray, Kind, Moment, Request, UserState
 
 NOW = 10_000 * DAY + DAY / 4  # six in the morning of Monday 19 May 1997, UTC
 YEAR = 365.25
@@ -27,19 +27,21 @@ class Did(NamedTuple):
     weight: float = 1.0
     value: float = nan
     seconds: float = nan
+    surface: int = UNKNOWN
 
 
+HOME, SEARCH = 0, 1
 EVERYBODY = [
     Did(0, 100.0, seconds=49.5),
     Did(0, 20.0, value=4.0),
     Did(0, 5.0, Kind.LIKE, 2.0),
     Did(1, 5.0, value=2.0),
-    Did(1, 0.1, Kind.CLICK),
-    Did(1, 0.1, seconds=10.0),
-    Did(2, 0.1, seconds=45.0),
-    Did(2, 0.05, Kind.IMPRESSION, 0.0),
-    Did(2, 0.05, Kind.IMPRESSION, 0.0),
-    Did(1, 0.05, Kind.IMPRESSION, 0.0),
+    Did(1, 0.1, Kind.CLICK, surface=HOME),
+    Did(1, 0.1, seconds=10.0, surface=SEARCH),
+    Did(2, 0.1, seconds=45.0, surface=HOME),
+    Did(2, 0.05, Kind.IMPRESSION, 0.0, surface=HOME),
+    Did(2, 0.05, Kind.IMPRESSION, 0.0, surface=SEARCH),
+    Did(1, 0.05, Kind.IMPRESSION, 0.0, surface=HOME),
     Did(1, 0.04, Kind.HIDE, -1.0),
     Did(2, 0.03, Kind.COMMENT, 0.0),
     Did(0, 0.03, Kind.SHARE, 0.0),
@@ -55,6 +57,8 @@ def counted(done: list[Did], videos: int) -> Counters:
         kind=np.array([one.kind for one in done], np.int8),
         value=np.array([one.value for one in done], np.float32),
         watch_seconds=np.array([one.seconds for one in done], np.float32),
+        surface=np.array([one.surface for one in done], np.int32),
+        surfaces=("home", "search"),
     )
     counters = Counters(videos, channels=2)
     counters.add(events, np.array([one.weight for one in done], np.float32))
@@ -180,6 +184,9 @@ TABLE: list[tuple[Feature, float | list[float]]] = [
     (video.mean_value, [34 / 11, 32 / 11, 3.0, 3.0]),
     (video.click_through_rate, [1 / 3, (1 + 10 / 3) / 11, (10 / 3) / 12, 1 / 3]),
     (video.full_watch_ratio, [(n + 50 / 3) / (shown + 10) for n, shown in ((2, 0), (2, 1), (1, 2), (0, 0))]),
+    # of the two impressions at home one was clicked and one watched, each of another video
+    (video.surface_click_through_rate, [1 / 2, (1 + 10 / 2) / 11, (10 / 2) / 11, 1 / 2]),
+    (video.surface_full_watch_ratio, [1 / 2, (10 / 2) / 11, (1 + 10 / 2) / 11, 1 / 2]),
     (video.like_ratio, [(1 + 10 / 7) / 13, (10 / 7) / 13, (10 / 7) / 11, 1 / 7]),
     (video.comment_ratio, [(10 / 7) / 13, (10 / 7) / 13, (1 + 10 / 7) / 11, 1 / 7]),
     (video.engagement_rate, [(2 + 30 / 7) / 13, (30 / 7) / 13, (1 + 30 / 7) / 11, 3 / 7]),
@@ -310,6 +317,21 @@ def test_a_share_forgets_what_left_its_window(window: Feature, days: float, now:
     outside = now(counters=counted([Did(0, 1.1 * days), Did(1, 0.0)], 4))
     np.testing.assert_allclose(column(window, inside)[:2], logs(1, 1, of=2), rtol=1e-6)
     np.testing.assert_allclose(column(window, outside)[:2], logs(0, 1, of=1), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [video.surface_click_through_rate, video.surface_full_watch_ratio])
+def test_an_answer_is_that_of_its_own_surface(rate: Feature, now: Callable[..., Moment]) -> None:
+    searched = [Did(0, 0.01, Kind.CLICK, surface=SEARCH), Did(0, 0.01, seconds=60.0, surface=SEARCH)]
+    more = [*searched, Did(0, 0.01, Kind.CLICK), Did(0, 0.01, seconds=60.0)]
+    asked = {name: Request(1, NOW, surface=name) for name in ("home", "search", "never seen")}
+    plain, told = (
+        {name: column(rate, now(request=one, counters=counted(EVERYBODY + done, 4))) for name, one in asked.items()}
+        for done in ([], more)
+    )
+    np.testing.assert_array_equal(told["home"], plain["home"])
+    assert told["search"][0] > plain["search"][0]
+    assert np.isnan(told["never seen"]).all()
+    assert np.isnan(column(rate, now(request=Request(1, NOW)))).all()
 
 
 def test_one_event_moves_a_ratio_little(now: Callable[..., Moment]) -> None:

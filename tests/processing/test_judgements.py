@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,9 @@ import pytest
 from nextreel.features import choose, compute
 from nextreel.processing import judgements
 from nextreel.processing.judgements import judgement_rows, schema
+from nextreel.processing.shared import Shared
 from nextreel.processing.visits import judged
-from nextreel.store import MemoryStore
+from nextreel.store import Counters, MemoryStore
 from nextreel.types import DAY, Events, Kind, Moment, Request
 
 if TYPE_CHECKING:
@@ -132,6 +134,8 @@ def test_features_are_those_of_a_store_that_was_given_exactly_what_came_before(
     dirty: Callable[..., Dataset], made: Callable[..., Any], options: dict[str, Any]
 ) -> None:
     dataset = dirty(5, **options)
+    pages = (dataset.events.video % 3 - 1).astype(np.int32)  # of some events nobody knows where
+    dataset = replace(dataset, events=replace(dataset.events, surface=pages, surfaces=("home", "search")))
     every = 50.0 if "timed" in options else 3 * 3600.0
     world = made(dataset, counters_every=every)
     own, shared, events = world.own, world.shared, dataset.events
@@ -145,6 +149,7 @@ def test_features_are_those_of_a_store_that_was_given_exactly_what_came_before(
     visits = np.array([visit_of[number] for number in rows["visit"].to_pylist()])
     positions = np.array([dataset.catalogue.row_of[one] for one in rows["video_id"].to_pylist()], np.int32)
     assert len(np.unique(visits)) > 20
+    assert np.isfinite(rows["surface_click_through_rate"].to_numpy()).any()
     for visit in np.unique(visits).tolist():
         user, at, first = int(own.visits.user[visit]), float(own.visits.at[visit]), int(own.visits.start[visit])
         served = MemoryStore(dataset.catalogue, shared.params.relevance, profiles)
@@ -153,17 +158,38 @@ def test_features_are_those_of_a_store_that_was_given_exactly_what_came_before(
         everybody = MemoryStore(dataset.catalogue, shared.params.relevance)
         everybody.apply_many(events.take(events.at < at // every * every))
         said = own.events.device[first], own.events.location[first]
+        page = own.events.surface[first]
         request = Request(
             ids[user],
             at,
             device=None if said[0] < 0 else events.devices[said[0]],
             country=None if said[1] < 0 else events.locations[said[1]],
+            surface=None if page < 0 else events.surfaces[page],
         )
         mine = np.flatnonzero(visits == visit)
         state, counters = served.user(ids[user]), everybody.counters
         moment = Moment.unscored(request, state, dataset.catalogue, counters, positions[mine], shared.codes)
         expected = np.ascontiguousarray(compute(features, moment).values)
         assert values[mine].tobytes() == expected.tobytes(), visit
+
+
+def test_another_process_counts_the_same_for_every_surface(
+    dirty: Callable[..., Dataset], made: Callable[..., Any], tmp_path: Path
+) -> None:
+    dataset = dirty(8)
+    pages = (np.arange(len(dataset.events)) % 3 - 1).astype(np.int32)
+    shared = made(replace(dataset, events=replace(dataset.events, surface=pages, surfaces=("home", "search")))).shared
+    shared.encoders.save(tmp_path / "encoders")
+    shared.save(tmp_path / "shared")
+    here, there = (Counters(len(dataset.catalogue), len(dataset.catalogue.channel_ids)) for _ in range(2))
+    opened = Shared.open(tmp_path / "shared", tmp_path / "encoders")
+    here.add(shared.events, shared.graded)
+    there.add(opened.events, opened.graded)
+    assert set(here.surfaces) == set(there.surfaces) == {"home", "search"}
+    for name, answers in here.surfaces.items():
+        assert answers.impressions.sum() > 0
+        for column, values in vars(answers).items():
+            np.testing.assert_array_equal(getattr(there.surfaces[name], column), values)
 
 
 def test_features_do_not_know_what_comes_after_them(

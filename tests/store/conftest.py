@@ -12,6 +12,7 @@ import pytest
 from nextreel.types import UNKNOWN, Catalogue, Event, Events, UserState
 
 VIDEOS = 5
+SURFACES = ("home", "search")
 
 Columns: TypeAlias = Callable[[Sequence[Event]], Events]
 
@@ -69,12 +70,16 @@ def columns(catalogue: Catalogue) -> Columns:
             np.zeros(n, np.int8),
             np.full(n, np.nan, np.float32),
             np.full(n, np.nan, np.float32),
+            surface=np.full(n, UNKNOWN, np.int32),
+            surfaces=SURFACES,
         )
         for i, event in enumerate(events):
             made.user[i] = people.index(event.user_id)
             made.at[i], made.kind[i] = event.at, event.kind
             if event.video_id is not None and event.video_id in catalogue.row_of:
                 made.video[i] = catalogue.row_of[event.video_id]
+            if event.surface is not None:
+                made.surface[i] = SURFACES.index(event.surface)
             if event.value is not None:
                 made.value[i] = event.value
             if event.watch_seconds is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextreel.store import Counters
-from nextreel.store.counters import TREND_HALF_LIFE, WINDOWS
-from nextreel.types import DAY, Events, FloatArray, Kind, NextreelError
+from nextreel.store.counters import SURFACES, TREND_HALF_LIFE, WINDOWS, Answers
+from nextreel.types import DAY, UNKNOWN, Events, FloatArray, Kind, NextreelError
 
 VIDEOS = 4
 START = 1_700_000_000.0
@@ -37,10 +38,20 @@ GAPS = st.sampled_from(
     [0, 0, 60, 200, 600, 3_600, DAY / 12, DAY / 2, 0.9 * DAY, DAY, 3 * DAY, 7 * DAY, 40 * DAY, 700 * DAY]
 )
 SOME = st.sampled_from([float("nan"), 0.0, 1.0, 3.5])
-ONE = st.tuples(st.integers(-1, VIDEOS - 1), st.sampled_from(list(Kind)), SOME, SOME, st.sampled_from([-1.0, 0, 1, 2]))
+PAGES = ("home", "search")
+ONE = st.tuples(
+    st.integers(-1, VIDEOS - 1),
+    st.sampled_from(list(Kind)),
+    SOME,
+    SOME,
+    st.sampled_from([-1.0, 0, 1, 2]),
+    st.integers(UNKNOWN, len(PAGES) - 1),
+)
 
 
-def events_of(video: list[int], at: list[float], rest: list[tuple[Kind, float, float]]) -> Events:
+def events_of(
+    video: list[int], at: list[float], rest: list[tuple[Kind, float, float]], surface: list[int] | None = None
+) -> Events:
     n = len(video)
     kind, value, seconds = zip(*rest, strict=True) if rest else ((), (), ())
     return Events(
@@ -51,6 +62,8 @@ def events_of(video: list[int], at: list[float], rest: list[tuple[Kind, float, f
         np.array(kind, np.int8),
         np.array(value, np.float32),
         np.array(seconds, np.float32),
+        surface=np.array(surface or [UNKNOWN] * n, np.int32),
+        surfaces=PAGES,
     )
 
 
@@ -62,7 +75,7 @@ def streams(draw: st.DrawFn, late: bool = False) -> tuple[Events, FloatArray]:
     if late:
         at = draw(st.permutations(at))
     ones = [one for _, one in drawn]
-    events = events_of([one[0] for one in ones], at, [one[1:4] for one in ones])
+    events = events_of([one[0] for one in ones], at, [one[1:4] for one in ones], [one[5] for one in ones])
     return events, np.array([one[4] for one in ones], np.float32)
 
 
@@ -110,6 +123,12 @@ def test_every_column_is_what_its_definition_says(stream: tuple[Events, FloatArr
         assert counters.full_watches[video] == (mine & (events.kind == Kind.WATCH) & (weights > 0)).sum()
         assert counters.watch_seconds[video] == np.nansum(events.watch_seconds[mine])
         assert counters.first_at[video] == min(events.at[mine & (weights > 0)], default=np.inf)
+        for page, name in enumerate(PAGES):
+            there, answers = mine & (events.surface == page), counters.surfaces.get(name, Answers(VIDEOS))
+            assert answers.impressions[video] == (there & (events.kind == Kind.IMPRESSION)).sum()
+            assert answers.clicks[video] == (there & (events.kind == Kind.CLICK)).sum()
+            assert answers.full_watches[video] == (there & (events.kind == Kind.WATCH) & (weights > 0)).sum()
+            assert counters.answered(name, "clicks") == answers.clicks.sum()
     assert counters.newest_at == max(events.at, default=-np.inf)
 
 
@@ -167,6 +186,10 @@ def same(one: Counters, other: Counters) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
     for name, of_one in one.windows.items():
         np.testing.assert_array_equal(of_one.total, other.windows[name].total, name)
+    assert list(one.surfaces) == list(other.surfaces)
+    for name, answers in one.surfaces.items():
+        for column, values in vars(answers).items():
+            np.testing.assert_array_equal(values, getattr(other.surfaces[name], column), f"{column} on {name}")
     assert one.newest_at == other.newest_at
 
 
@@ -194,6 +217,21 @@ def test_saved_counters_come_back_and_count_on(one: tuple[Events, FloatArray], m
     loaded.add(*more)
     same(counters, loaded)
     np.testing.assert_array_equal(counters.trend, loaded.trend)
+
+
+def test_surfaces_beyond_the_first_are_not_counted_apart() -> None:
+    n = SURFACES + 5
+    seen = [(Kind.IMPRESSION, np.nan, np.nan)] * n
+    events = replace(
+        events_of([0] * n, [START] * n, seen, list(range(n))[::-1]), surfaces=tuple(f"page {one}" for one in range(n))
+    )
+    counters = Counters(1)
+    for part in (events, events):
+        counters.add(part, np.zeros(n, np.float32))
+    assert list(counters.surfaces) == [f"page {one}" for one in range(n - 1, 4, -1)]
+    assert {int(answers.impressions[0]) for answers in counters.surfaces.values()} == {2}
+    assert counters.answers("page 0") is None
+    assert counters.impressions[0] == 2 * n
 
 
 def test_the_trend_forgets_nothing_when_its_reference_moves() -> None:

@@ -25,7 +25,7 @@ END = 1_700_000_000.0  # of the snapshot
 PAST = [
     Event("ann", END - 200, Kind.LIKE, "a"),
     Event(7, END - 100, Kind.WATCH, "b", watch_seconds=90.0),
-    Event("ann", END, Kind.IMPRESSION, "c"),
+    Event("ann", END, Kind.IMPRESSION, "c", surface="search"),
 ]
 RULES = Relevance()
 
@@ -33,7 +33,12 @@ RULES = Relevance()
 def event(user_id: UserId, after: float, video: str = "d", kind: Kind = Kind.WATCH) -> Event:
     about_channel = kind in {Kind.SUBSCRIBE, Kind.BLOCK}
     return Event(
-        user_id, END + after, kind, None if about_channel else video, channel_id="news" if about_channel else None
+        user_id,
+        END + after,
+        kind,
+        None if about_channel else video,
+        channel_id="news" if about_channel else None,
+        surface=("home", "search", None)[int(after) % 3],
     )
 
 
@@ -83,6 +88,10 @@ def agree(known: Callable[[UserState], Known]) -> Callable[[LiveStore, MemorySto
             assert store.user(user_id).profile == state.profile
         for name in ("plays", "impressions", "likes", "rejections", "watches"):
             np.testing.assert_array_equal(getattr(store.counters, name), getattr(replayed.counters, name), name)
+        assert set(store.counters.surfaces) == set(replayed.counters.surfaces)
+        for name, answers in replayed.counters.surfaces.items():
+            for column, values in vars(answers).items():
+                np.testing.assert_array_equal(getattr(store.counters.surfaces[name], column), values, column)
         for name in ("1d", "7d", "30d", "trend"):
             np.testing.assert_allclose(store.counters.share(name), replayed.counters.share(name), atol=1e-6)
         assert store.newest_at == replayed.counters.newest_at

@@ -82,6 +82,19 @@ def test_retrievers_see_the_older_part_first_and_all_of_it_at_last(
     assert set(fitted.seconds) == {"retrievers", "replay", "ranker", "refit"}
 
 
+def test_the_ranker_tells_pages_apart_that_only_the_newer_part_tells_of(
+    tiny_dataset: Dataset, quick_config: Config
+) -> None:
+    events = tiny_dataset.events
+    first = int(len(events) * (1 - quick_config.moments.share))
+    surface = np.where(np.arange(len(events)) < first, UNKNOWN, events.user % 2).astype(np.int32)
+    told = replace(tiny_dataset, events=replace(events, surface=surface, surfaces=("home", "search")))
+    fitted = fit(told, quick_config)
+    rows = fitted.rows[RELEVANCE]
+    codes = rows.values[:, rows.names.index("surface")]
+    assert set(np.unique(codes[~np.isnan(codes)])) == {1.0, 2.0}  # 0 is any other
+
+
 def test_what_comes_after_the_first_part_changes_nothing_in_its_retrievers(
     spied: Spied, tiny_dataset: Dataset, tiny_config: Config
 ) -> None:

@@ -111,8 +111,9 @@ def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS, *, history: boo
 
     Left out, and counted: `log_random_*.csv`, whose videos no recommender chose; and, unless `history` asks for them,
     the histories up to 24 April (`user_history_*.jsonl`): of a person's last 50 exposures there only the newest has a
-    time, which all of them get (none was later), and none says whether it was clicked. With `history`, each is an
-    impression, and besides a watch of unknown length and a like where the lists of long watches and likes hold it.
+    time, which all of them get (none was later; where it is within the log, the millisecond before the log), and none
+    says whether it was clicked. With `history`, each is an impression, and besides a watch of unknown length and a
+    like where the lists of long watches and likes hold it.
 
     With `Reading(on_error="quarantine")` bad rows are written to `quarantine` in `out`, and the others are used.
 
@@ -128,7 +129,9 @@ def write(folder: Path, out: Path, reading: Reading = _AS_IT_IS, *, history: boo
     paths = {patterns: _paths(folder, patterns, report) for patterns in (_LOGS, _VIDEOS, _USERS)}
     report.raise_if_refused()
     logs = {path.name: _table(path, LOG, intake) for path in paths[_LOGS]}
-    before = [_before_the_log(path) for path in (_paths(folder, (_HISTORY,), report) if history else ())]
+    first = [frame.select(pl.col("time_ms").min()).item() for frame in logs.values() if frame.height]
+    begins = min((at for at in first if at is not None), default=None)
+    before = [_before_the_log(path, begins) for path in (_paths(folder, (_HISTORY,), report) if history else ())]
     report.raise_if_refused()
     video_features = _table(paths[_VIDEOS][0], VIDEO_FEATURES, intake)
     user_features = _table(paths[_USERS][0], USER_FEATURES, intake)
@@ -229,11 +232,13 @@ def _events(log: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts).sort("timestamp", "row", "place").drop("row", "place")
 
 
-def _before_the_log(path: Path) -> tuple[pl.DataFrame, list[Became]]:
+def _before_the_log(path: Path, begins: float | None) -> tuple[pl.DataFrame, list[Became]]:
     """The events of a file of histories, each at its person's last time there, and what its lines became.
 
-    A long watch or a like is that of the newest exposures to its video; one of an exposure before those that are listed
-    is left out. Raises `DataError` for a file that is not JSON lines of the published fields.
+    None is later than the millisecond before the log `begins`: dates overlap by an hour, and among the impressions of
+    the log these would seem to have had no answer. A long watch or a like is that of the newest exposures to its video;
+    one of an exposure before those that are listed is left out. Raises `DataError` for a file that is not JSON lines of
+    the published fields.
     """
     listed = {"watch_seq": "impression", "long_watch_seq": "watch", "like_seq": "like"}
     schema = {"user_id": pl.Int64, "last_time_ms": pl.Int64} | dict.fromkeys(listed, pl.List(pl.Int64))
@@ -242,6 +247,8 @@ def _before_the_log(path: Path) -> tuple[pl.DataFrame, list[Became]]:
         lines = pl.read_ndjson(body, schema=schema)
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise DataError.of(path.name, f"JSON lines with {', '.join(schema)}", str(error)[:200], _HINT) from error
+    if begins is not None:
+        lines = lines.with_columns(pl.min_horizontal("last_time_ms", pl.lit(round(begins * 1e3) - 1)))
     parts = {kind: _newest_first(lines, name) for name, kind in listed.items()}
     shown = parts["impression"].with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64))
     told, events = [], []

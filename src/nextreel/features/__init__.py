@@ -62,6 +62,8 @@ TIMELESS: tuple[Feature, ...] = (
     video.mean_value,
     video.click_through_rate,
     video.full_watch_ratio,
+    video.surface_click_through_rate,
+    video.surface_full_watch_ratio,
     video.like_ratio,
     video.comment_ratio,
     video.engagement_rate,

@@ -266,6 +266,36 @@ def full_watch_ratio(moment: Moment) -> FloatArray | float:
     return _smoothed(moment, "full_watches", "impressions")
 
 
+def _on_surface(moment: Moment, part: str) -> FloatArray | float:
+    """As `_smoothed`, of what the surface that asks showed; NaN where it showed nothing yet."""
+    counters: Counters = moment.counters
+    surface = moment.request.surface
+    answers = counters.answers(surface)
+    if answers is None:
+        return math.nan
+    mean = counters.answered(surface, part) / counters.answered(surface, "impressions")
+    counted, among = getattr(answers, part)[moment.rows], answers.impressions[moment.rows]
+    return np.asarray((counted + _PRIOR * mean) / (among + _PRIOR), np.float32)
+
+
+def surface_click_through_rate(moment: Moment) -> FloatArray | float:
+    """Clicks per impression on the page or tab that asks, drawn to all of that surface; NaN before it showed any.
+
+    Unit: 0 to 1
+    Reads: request.surface, counters.answers, counters.answered
+    """
+    return _on_surface(moment, "clicks")
+
+
+def surface_full_watch_ratio(moment: Moment) -> FloatArray | float:
+    """Watches long enough to be positive, per impression, on the page or tab that asks; smoothed, NaN before any.
+
+    Unit: 0 to 1
+    Reads: request.surface, counters.answers, counters.answered
+    """
+    return _on_surface(moment, "full_watches")
+
+
 def like_ratio(moment: Moment) -> FloatArray | float:
     """Likes per play, smoothed.
 

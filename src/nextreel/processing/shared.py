@@ -20,7 +20,7 @@ from nextreel.processing.visits import Split
 from nextreel.progress import Progress, silent
 from nextreel.types import UNKNOWN, Catalogue, Codes, Events, FloatArray, Profile
 
-_COUNTED = ("video", "at", "kind", "value", "watch_seconds", "channel")  # of events: what counters read
+_COUNTED = ("video", "at", "kind", "value", "watch_seconds", "channel", "surface")  # of events: what counters read
 _PROFILE = ("country", "language", "age", "gender", "created_at")
 CATALOGUE, PEOPLE, ABOUT = "catalogue.arrow", "people.arrow", "about.json"
 

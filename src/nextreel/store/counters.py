@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.types import DAY, Events, FloatArray, Kind, NextreelError, RowArray, TimeArray
+from nextreel.types import DAY, BoolArray, Events, FloatArray, Kind, NextreelError, RowArray, TimeArray
 
 WINDOWS = {  # name -> (buckets, seconds a bucket)
     "5min": (5, 60.0),
@@ -18,6 +18,7 @@ WINDOWS = {  # name -> (buckets, seconds a bucket)
     "30d": (10, 3 * DAY),
 }
 TREND_HALF_LIFE = 3 * DAY
+SURFACES = 64  # that are counted apart, those that came first: a client may name as many as it likes
 _RESCALE = 200.0  # half-lives after which the trend's reference time moves on, far below the range of float64
 
 
@@ -58,6 +59,15 @@ class Window:
         np.add.at(self.total, rows, 1)
 
 
+class Answers:
+    """How what one surface showed of n videos was answered there, as columns (n,)."""
+
+    def __init__(self, videos: int) -> None:
+        self.impressions = np.zeros(videos, np.int32)
+        self.clicks = np.zeros(videos, np.int32)
+        self.full_watches = np.zeros(videos, np.int32)  # watches of positive relevance
+
+
 class Counters:
     """What all people together did with each of n videos, as columns (n,), and how many follow each channel."""
 
@@ -76,6 +86,7 @@ class Counters:
         self.watches = np.zeros(videos, np.int32)  # events that carried a watch time
         self.full_watches = np.zeros(videos, np.int32)  # watches of positive relevance
         self.first_at = np.full(videos, np.inf)  # time of the first play
+        self.surfaces: dict[str, Answers] = {}  # surface -> events that happened there
         self.windows = {name: Window(videos, *shape) for name, shape in WINDOWS.items()}
         self.trend = np.zeros(videos, np.float64)  # plays weighed 2^((at - reference) / half-life)
         self.trend_reference = 0.0
@@ -113,6 +124,8 @@ class Counters:
         full = (events.kind == Kind.WATCH) & (weights > 0)
         if full.any():
             np.add.at(self.full_watches, rows[full], 1)
+        if events.surfaces:
+            self._answer(events, full)
         rejected = weights < 0
         if rejected.any():
             np.add.at(self.rejections, rows[rejected], 1)
@@ -130,6 +143,21 @@ class Counters:
         elif played.any():
             self._play(rows[played], at[played])
         self._shares, self._orders, self._totals = {}, {}, {}
+
+    def _answer(self, events: Events, full: BoolArray) -> None:
+        """Counts impressions, clicks and full watches where they happened; `full` (n,) are the last."""
+        kinds = (events.kind == Kind.IMPRESSION, events.kind == Kind.CLICK, full)
+        told = (events.surface >= 0) & (kinds[0] | kinds[1] | full)
+        codes, first = np.unique(events.surface[told], return_index=True)
+        for code in codes[np.argsort(first)].tolist():  # in the order in which they came
+            name = events.surfaces[code]
+            if name not in self.surfaces:
+                if len(self.surfaces) == SURFACES:
+                    continue
+                self.surfaces[name] = Answers(len(self))
+            answers, there = self.surfaces[name], told & (events.surface == code)
+            for column, kind in zip((answers.impressions, answers.clicks, answers.full_watches), kinds, strict=True):
+                np.add.at(column, events.video[there & kind], 1)
 
     def _play(self, rows: RowArray, at: TimeArray) -> None:
         np.add.at(self.plays, rows, 1)
@@ -166,6 +194,18 @@ class Counters:
             kept[name] = float(getattr(self, name).sum())
         return kept[name]
 
+    def answers(self, surface: str | None) -> Answers | None:
+        """How what the surface showed was answered; None where it showed nothing, or is not known."""
+        found = None if surface is None else self.surfaces.get(surface)
+        return found if found is not None and self.answered(surface, "impressions") else None
+
+    def answered(self, surface: str | None, name: str) -> float:
+        """The sum over all videos of a column of a surface's answers, such as "clicks"; kept until the next event."""
+        kept, key = self._totals, f"{name} on {surface}"
+        if key not in kept:
+            kept[key] = float(getattr(self.surfaces[surface], name).sum()) if surface in self.surfaces else 0.0
+        return kept[key]
+
     def _share(self, name: str) -> FloatArray:
         counts: NDArray[Any]
         if name == "all":
@@ -185,6 +225,10 @@ class Counters:
         for name, window in self.windows.items():
             arrays[f"window_{name}"] = window.ring
             arrays[f"window_{name}_newest"] = np.array(window.newest)
+        arrays["surfaces"] = np.array(list(self.surfaces), np.str_)
+        for name in _ANSWERS:
+            columns = [getattr(answers, name) for answers in self.surfaces.values()]
+            arrays[f"surface_{name}"] = np.array(columns, np.int32).reshape(len(columns), len(self))
         arrays["trend_reference"] = np.array(self.trend_reference)
         arrays["newest_at"] = np.array(self.newest_at)
         np.savez(path, allow_pickle=False, **arrays)
@@ -200,11 +244,16 @@ class Counters:
                 window.ring = stored[f"window_{name}"]
                 window.total = window.ring.sum(axis=0, dtype=np.int32)
                 window.newest = int(stored[f"window_{name}_newest"])
+            for number, surface in enumerate(stored["surfaces"].tolist()):
+                counters.surfaces[surface] = answers = Answers(len(counters))
+                for name in _ANSWERS:
+                    setattr(answers, name, stored[f"surface_{name}"][number])
             counters.trend_reference = float(stored["trend_reference"])
             counters.newest_at = float(stored["newest_at"])
         return counters
 
 
+_ANSWERS = ("impressions", "clicks", "full_watches")
 _COLUMNS = (
     "plays",
     "rejections",

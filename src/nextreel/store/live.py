@@ -203,6 +203,8 @@ def _columns(events: Sequence[Event], catalogue: Catalogue, channel_of: Mapping[
     users = [codes.setdefault(event.user_id, len(codes)) for event in events]
     ids = np.empty(len(codes), object)
     ids[:] = list(codes)
+    words: dict[str, int] = {}
+    surfaces = [UNKNOWN if one.surface is None else words.setdefault(one.surface, len(words)) for one in events]
     rows = [UNKNOWN if event.video_id is None else catalogue.row_of.get(event.video_id, UNKNOWN) for event in events]
     return Events(
         user_ids=ids,
@@ -223,4 +225,6 @@ def _columns(events: Sequence[Event], catalogue: Catalogue, channel_of: Mapping[
             ],
             np.int32,
         ),
+        surface=np.array(surfaces, np.int32),
+        surfaces=tuple(words),
     )

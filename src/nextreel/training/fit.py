@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,9 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     1. Retrievers are fitted on the older events. 2. The newer ones (`moments.share`) are replayed through these
     retrievers into ranker rows, so a retriever has never seen what it is judged by there. 3. The ranker is fitted;
     the moments of some people, held out, choose its size. 4. Retrievers are refitted on all events.
+
+    Vocabularies are of all events from the start: the ranker could learn nothing of a page, device or country that the
+    older events do not tell of.
     """
     config = config or Config()
     events, catalogue, timed = dataset.events, dataset.catalogue, dataset.timed
@@ -62,6 +65,7 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     started = perf_counter()
     older = events.take(slice(first))
     models = fit_models(older, graded[:first], catalogue, config, dataset.profiles, progress, timed=timed)
+    models = replace(models, words=words.fit(events, dataset.profiles, config.vocabulary_floor))
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
