@@ -52,7 +52,16 @@ class RankerParams(Params):
     # An order is learnt on from the fused order of the sources; how much one standard deviation of that counts.
     start: float = Field(default=1.0, ge=0)
     value: str = RELEVANCE  # formula over the objectives, such as "relevance + 2 * like": no new fit is needed for it
-    catboost: CatBoostParams = CatBoostParams(iterations=300, order_iterations=40, learning_rate=0.08, columns=0.3)
+    catboost: CatBoostParams = CatBoostParams(
+        iterations=300,
+        order_iterations=60,
+        learning_rate=0.07,
+        depth=5,
+        l2=2.5,
+        columns=0.7,
+        rows=0.57,
+        permutations=2,
+    )
     lightgbm: LightGbmParams = LightGbmParams(order_iterations=40, leaves=15, least=50, columns=0.5, rows=0.7)
     xgboost: XgBoostParams = XgBoostParams(order_iterations=40, depth=4, columns=0.5, rows=0.7)
     deepfm: DeepFmParams = DeepFmParams()

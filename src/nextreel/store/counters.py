@@ -18,7 +18,7 @@ WINDOWS = {  # name -> (buckets, seconds a bucket)
     "30d": (10, 3 * DAY),
 }
 TREND_HALF_LIFE = 3 * DAY
-SURFACES = 64  # that are counted apart, those that came first: a client may name as many as it likes
+SURFACES = 16  # that are counted apart, those that came first: a client may name as many as it likes
 _RESCALE = 200.0  # half-lives after which the trend's reference time moves on, far below the range of float64
 
 
