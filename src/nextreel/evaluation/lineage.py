@@ -12,7 +12,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("nextreel", "numpy", "torch", "catboost", "implicit", "faiss-cpu", "onnxruntime", "scipy")
+LIBRARIES = (
+    "nextreel",
+    "numpy",
+    "torch",
+    "catboost",
+    "lightgbm",
+    "xgboost-cpu",
+    "implicit",
+    "faiss-cpu",
+    "onnxruntime",
+    "scipy",
+    "optuna",
+)
 
 
 def commit() -> str | None:
