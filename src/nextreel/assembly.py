@@ -61,7 +61,7 @@ class MomentParams(Params):
     # besides, videos that the person rejects within the horizon, proposed or not: disliked, hidden or skipped
     rejected_negatives: int = Field(default=10, ge=0)
     # A moment counts as often as it has positives, up to so many.
-    counted: int = Field(default=5, ge=1)
+    counted: int = Field(default=8, ge=1)
     # Of a person who is not idle the next plays are the positives, so many: the first counts 1, the second 1/2 …
     next_events: int = Field(default=20, ge=1)
     holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
@@ -105,7 +105,7 @@ class Weights(Params):
     """
 
     two_tower: float = Field(default=1.0, ge=0)
-    als: float = Field(default=0.25, ge=0)
+    als: float = Field(default=1.0, ge=0)
     ease: float = Field(default=1.0, ge=0)
     item_item: float = Field(default=1.0, ge=0)
     transitions: float = Field(default=0.5, ge=0)
@@ -115,7 +115,7 @@ class Weights(Params):
     trending: float = Field(default=1.5, ge=0)
     similar: float = Field(default=1.0, ge=0)
     multi_query: float = Field(default=1.0, ge=0)
-    fresh: float = Field(default=1.5, ge=0)
+    fresh: float = Field(default=1.25, ge=0)
     subscribed: float = Field(default=1.0, ge=0)
 
 

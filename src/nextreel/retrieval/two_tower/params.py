@@ -31,11 +31,11 @@ class TwoTowerParams(Params):
 
     # Training
     epochs: int = Field(default=12, ge=0)
-    warm_epochs: int = Field(default=4, ge=0)  # of a fit that starts from fitted towers
+    warm_epochs: int = Field(default=3, ge=0)  # of a fit that starts from fitted towers
     max_seconds: float | None = Field(default=None, gt=0)  # a guard; a fit it cuts short cannot be repeated exactly
     batch: int = Field(default=1024, ge=1)  # positions of histories per step
     learning_rate: float = Field(default=2e-3, gt=0)
-    warm_learning_rate: float = Field(default=2e-3, gt=0)
+    warm_learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps in which the learning rate grows
     dropout: float = Field(default=0.1, ge=0, lt=1)
