@@ -88,7 +88,7 @@ class Quotas(Params):
     ease: int = Field(default=20, ge=0)
     item_item: int = Field(default=0, ge=0)
     transitions: int = Field(default=20, ge=0)
-    popular_all: int = Field(default=0, ge=0)  # without timestamps it has those of popular_7d and trending at least
+    popular_all: int = Field(default=10, ge=0)  # without timestamps it has those of popular_7d and trending at least
     popular_7d: int = Field(default=0, ge=0)
     popular_1d: int = Field(default=0, ge=0)
     trending: int = Field(default=40, ge=0)
@@ -108,14 +108,14 @@ class Weights(Params):
     als: float = Field(default=1.0, ge=0)
     ease: float = Field(default=1.0, ge=0)
     item_item: float = Field(default=1.0, ge=0)
-    transitions: float = Field(default=0.5, ge=0)
-    popular_all: float = Field(default=1.0, ge=0)
+    transitions: float = Field(default=0.0, ge=0)
+    popular_all: float = Field(default=0.5, ge=0)
     popular_7d: float = Field(default=1.0, ge=0)
     popular_1d: float = Field(default=1.0, ge=0)
-    trending: float = Field(default=1.5, ge=0)
+    trending: float = Field(default=1.0, ge=0)
     similar: float = Field(default=1.0, ge=0)
     multi_query: float = Field(default=1.0, ge=0)
-    fresh: float = Field(default=1.25, ge=0)
+    fresh: float = Field(default=1.5, ge=0)
     subscribed: float = Field(default=1.0, ge=0)
 
 

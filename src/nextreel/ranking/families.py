@@ -54,7 +54,7 @@ class RankerParams(Params):
     value: str = RELEVANCE  # formula over the objectives, such as "relevance + 2 * like": no new fit is needed for it
     catboost: CatBoostParams = CatBoostParams(
         iterations=300,
-        order_iterations=45,
+        order_iterations=20,
         learning_rate=0.07,
         depth=5,
         l2=2.5,
@@ -62,8 +62,8 @@ class RankerParams(Params):
         rows=0.57,
         permutations=2,
     )
-    lightgbm: LightGbmParams = LightGbmParams(order_iterations=45, leaves=15, least=50, columns=0.5, rows=0.7)
-    xgboost: XgBoostParams = XgBoostParams(order_iterations=45, depth=4, columns=0.5, rows=0.7)
+    lightgbm: LightGbmParams = LightGbmParams(order_iterations=20, leaves=15, least=50, columns=0.5, rows=0.7)
+    xgboost: XgBoostParams = XgBoostParams(order_iterations=20, depth=4, columns=0.5, rows=0.7)
     deepfm: DeepFmParams = DeepFmParams()
 
     @field_validator("value")
