@@ -39,6 +39,6 @@ def test_a_file_that_cannot_be_read_is_refused_with_what_is_wrong(tmp_path: Path
 def test_one_source_alone_has_the_only_quota() -> None:
     quotas = only(Config(), "ease").quotas.model_dump()
     assert {name for name, quota in quotas.items() if quota > 0} == {"ease"}
-    assert only(Config(), "popular_all").quotas.popular_all == 1
+    assert only(Config(), "popular_1d").quotas.popular_1d == 1  # one that has none by default
     with pytest.raises(ConfigError, match="No source 'magic'"):
         only(Config(), "magic")
