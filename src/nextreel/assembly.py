@@ -124,8 +124,8 @@ class Config(Params):
 
     relevance: Relevance = Relevance()
     two_tower: TwoTowerParams = TwoTowerParams()
-    als: AlsParams = AlsParams(alpha=10.0, half_life_days=30.0)
-    ease: ItemItemParams = ItemItemParams(l2=2000.0, max_videos=8_000, neighbours=100)
+    als: AlsParams = AlsParams(alpha=10.0, half_life_days=120.0)
+    ease: ItemItemParams = ItemItemParams(l2=5000.0, max_videos=8_000)
     item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=25)
     transitions: TransitionParams = TransitionParams()
     similar: SimilarParams = SimilarParams()
