@@ -50,7 +50,9 @@ class MomentParams(Params):
     share: float = Field(default=0.4, gt=0, lt=1)  # newest part of the events that is replayed for the ranker
     active: int = Field(default=7000, ge=0)  # moments just before an event of the person
     idle: int = Field(default=8000, ge=0)  # moments at any time, for people who come back within the horizon
-    idle_days: float = Field(default=1.0, ge=0)  # without an event for so long, a person is idle, and judged apart
+    idle_days: float = Field(default=1.0, ge=0)  # without an event for so long, a person is idle
+    # Who did something within so long is here just now, and judged by an order of their own; 0: all by one
+    visit_minutes: float = Field(default=30.0, ge=0)
     snapshots: int = Field(default=16, ge=1)  # times at which idle people are looked for
     horizon_days: float = Field(default=120.0, gt=0)  # what a person plays within that time is a positive
     # Candidates are those of a list so long: the ranker should have met what it judges, and long lists are offered
@@ -62,7 +64,7 @@ class MomentParams(Params):
     rejected_negatives: int = Field(default=10, ge=0)
     # A moment counts as often as it has positives, up to so many.
     counted: int = Field(default=8, ge=1)
-    # Of a person who is not idle the next plays are the positives, so many: the first counts 1, the second 1/2 …
+    # Of a person who is here just now the next plays are the positives, so many: the first counts 1, the second 1/2 …
     next_events: int = Field(default=20, ge=1)
     holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
     seed: int = 42

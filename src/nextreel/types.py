@@ -27,7 +27,7 @@ IdArray: TypeAlias = NDArray[Any]  # int64, or object holding str
 Codes: TypeAlias = Mapping[str, Mapping[int | str, int]]
 
 UNKNOWN = -1  # the code of a category, channel or language that the data leave empty, and the row of no video
-DAY = 86_400.0
+MINUTE, DAY = 60.0, 86_400.0
 
 
 class NextreelError(Exception):

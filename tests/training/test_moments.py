@@ -98,10 +98,10 @@ def test_a_label_is_one_for_what_is_played_and_for_the_active_less_with_every_pl
     rows = np.array([4, 1, 9, 2, 7], np.int32)
     played, grades = np.array([9, 4, 2, 9], np.int32), np.array([3.0, 0.5, 1.0, 1.0], np.float32)
     params = MomentParams(next_events=2)
-    assert labels(rows, played, grades, params, active=False).tolist() == [0.5, 0.0, 1.0, 1.0, 0.0]
+    assert labels(rows, played, grades, params, near=False).tolist() == [0.5, 0.0, 1.0, 1.0, 0.0]
     # 9 is next, then 4 at half of its grade; 2 comes too late to be a positive, and is no negative
-    np.testing.assert_array_equal(labels(rows, played, grades, params, active=True), [0.25, 0.0, 1.0, np.nan, 0.0])
-    nothing = labels(rows, played[:0], grades[:0], params, active=True)
+    np.testing.assert_array_equal(labels(rows, played, grades, params, near=True), [0.25, 0.0, 1.0, np.nan, 0.0])
+    nothing = labels(rows, played[:0], grades[:0], params, near=True)
     assert nothing.tolist() == [0.0] * 5
 
 

@@ -23,7 +23,7 @@ from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
 from nextreel.training.exposures import exposure_rows
 from nextreel.training.moments import examples
-from nextreel.types import Catalogue, Events, FloatArray, NextreelError, Profile
+from nextreel.types import DAY, MINUTE, Catalogue, Events, FloatArray, NextreelError, Profile
 
 if TYPE_CHECKING:
     from nextreel.data import Dataset
@@ -188,4 +188,5 @@ def fit_ranker(rows: Mapping[str, Rows], config: Config, progress: Progress = si
             train[objective], valid[objective] = parts
     named(config.ranker.value, tuple(train))
     with progress("fitting the ranker", None):
-        return families.fit(train, valid, config.ranker, config.moments.idle_days, config.weights.model_dump())
+        near_days = config.moments.visit_minutes * MINUTE / DAY
+        return families.fit(train, valid, config.ranker, near_days, config.weights.model_dump())

@@ -14,7 +14,7 @@ from nextreel.progress import Progress, silent
 from nextreel.ranking.rows import Rows
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
-from nextreel.types import DAY, UNKNOWN, Events, FloatArray, Moment, NextreelError, Request, RowArray, UserId
+from nextreel.types import DAY, MINUTE, UNKNOWN, Events, FloatArray, Moment, NextreelError, Request, RowArray, UserId
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,15 @@ def plan(events: Events, first: int, graded: FloatArray, params: MomentParams) -
     return Plan(position, user[order].astype(np.int32), events.at[position], active[order])
 
 
-def labels(rows: RowArray, played: RowArray, grades: FloatArray, params: MomentParams, active: bool) -> FloatArray:
+def labels(rows: RowArray, played: RowArray, grades: FloatArray, params: MomentParams, near: bool) -> FloatArray:
     """(n,) label of each candidate: 1 where it is played, 0 where not, and at most the grade.
 
-    For an active person 1 / n where it is the n-th of the next plays, NaN where it is played only after `next_events`.
+    For who is here just now 1 / n where it is the n-th of the next plays, NaN where it is played only after
+    `next_events`.
     """
     relevance = np.minimum(grades, 1.0).astype(np.float32)
     _, first = np.unique(played, return_index=True)
-    if active:
+    if near:
         place = np.empty(len(first), np.int64)
         place[np.argsort(first)] = np.arange(1, len(first) + 1)
         relevance[first] = np.where(place <= params.next_events, relevance[first] / place, np.nan)
@@ -128,7 +129,7 @@ def examples(
     ):
         moment, until = recommender.gather(request), request.at + params.horizon_days * DAY
         played, grades = future.of(user, position, until)
-        near = request.at - moment.user.last_at < params.idle_days * DAY
+        near = request.at - moment.user.last_at < params.visit_minutes * MINUTE
         label = labels(moment.rows, played, grades, params, near)
         if not (label > 0).any():
             continue
