@@ -147,6 +147,21 @@ def test_without_people_who_were_away_there_are_active_moments_only() -> None:
 # --- The rows --------------------------------------------------------------------------------------------------------
 
 
+def test_within_a_visit_the_next_plays_are_right_and_after_it_all_of_the_horizon(
+    tiny_dataset: Dataset, quick: Fitted, quick_config: Config, recommender_of: RecommenderOf
+) -> None:
+    def right(visit_minutes: int) -> FloatArray:
+        """What the labels of each moment sum to."""
+        recommender = recommender_of(tiny_dataset, quick_config, quick.models, 3_000)
+        config = with_moments(quick_config, visit_minutes=visit_minutes)
+        rows, asked, _ = replayed(recommender, tiny_dataset.events, 3_000, config)
+        return np.bincount(rows.groups, rows.labels, minlength=len(asked)).astype(np.float32)
+
+    whole, coming = right(0), right(10**9)
+    assert (coming <= whole + 1e-6).all()
+    assert (coming < whole - 0.4).any()
+
+
 def test_rows_hold_every_positive_among_the_candidates_and_a_sample_of_the_rest(
     tiny_dataset: Dataset, quick: Fitted, quick_config: Config, recommender_of: RecommenderOf
 ) -> None:
