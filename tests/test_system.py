@@ -222,7 +222,8 @@ def test_a_batch_of_one_source_holds_k_new_videos_for_everybody_best_first(read_
 
 def test_an_unknown_source_is_told_with_those_there_are(read_only: System) -> None:
     with pytest.raises(
-        NextreelError, match=r"No source 'magic'.*two_tower, als, ease, item_item, transitions, popular_all, trending, fresh"
+        NextreelError,
+        match=r"No source 'magic'.*two_tower, als, ease, item_item, transitions, popular_all, trending, fresh",
     ):
         top_n(read_only, None, 5, source="magic")
 
