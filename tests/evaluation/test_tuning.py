@@ -297,7 +297,7 @@ def test_equals_keep_their_order_and_lists_end_at_100() -> None:
 
 
 def test_the_first_trial_is_the_configuration_itself_and_the_best_beats_it(space: tuning.Space, tmp_path: Path) -> None:
-    found = run(space, tmp_path / "study", trials=20)
+    found = run(space, tmp_path / "study", trials=15)
     assert found.defaults.number == 0
     assert found.defaults.drawn == {"start": 0.5, "catboost.depth": 4}
     assert found.defaults.values == pytest.approx([hill(one) for one in tuning.seeded(BASE, 3)])

@@ -248,3 +248,12 @@ def test_the_trend_forgets_nothing_when_its_reference_moves() -> None:
 def test_an_unknown_share_is_told_with_those_there_are() -> None:
     with pytest.raises(NextreelError, match=r"No counter '2d'.*all, trend, 5min, 1h, 1d, 7d, 30d"):
         Counters(1).share("2d")
+
+
+def test_counters_of_an_older_version_are_refused(tmp_path: Path) -> None:
+    Counters(VIDEOS).save(tmp_path / "counters.npz")
+    with np.load(tmp_path / "counters.npz") as stored:
+        older = {name: stored[name] for name in stored if not name.startswith("surface")}
+    np.savez(tmp_path / "older.npz", allow_pickle=False, **older)
+    with pytest.raises(NextreelError, match="train and publish"):
+        Counters.load(tmp_path / "older.npz")

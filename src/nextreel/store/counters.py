@@ -235,8 +235,13 @@ class Counters:
 
     @classmethod
     def load(cls, path: Path) -> Counters:
-        """The counters that `save` wrote."""
+        """The counters that `save` wrote. Raises `NextreelError` where some are missing that are counted today."""
         with np.load(path, allow_pickle=False) as stored:
+            if "surfaces" not in stored:
+                raise NextreelError(
+                    f"Expected counters of every surface in {path}, got those of an older version. "
+                    "Hint: train and publish the release again."
+                )
             counters = cls(len(stored["plays"]), len(stored["subscribers"]))
             for name in _COLUMNS:
                 setattr(counters, name, stored[name])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nextreel.assembly import Config, Models, build
+from nextreel.encoding.vocabulary import Vocabulary
 from nextreel.features import words
 from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
@@ -64,8 +65,10 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     seconds: dict[str, float] = {}
     started = perf_counter()
     older = events.take(slice(first))
-    models = fit_models(older, graded[:first], catalogue, config, dataset.profiles, progress, timed=timed)
-    models = replace(models, words=words.fit(events, dataset.profiles, config.vocabulary_floor))
+    known = words.fit(events, dataset.profiles, config.vocabulary_floor)
+    models = fit_models(
+        older, graded[:first], catalogue, config, dataset.profiles, progress, timed=timed, vocabularies=known
+    )
     seconds["retrievers"] = perf_counter() - started
 
     started = perf_counter()
@@ -106,8 +109,9 @@ def fit_models(
     warm: Models | None = None,
     *,
     timed: bool = True,
+    vocabularies: Mapping[str, Vocabulary] | None = None,
 ) -> Models:
-    """The retrievers and vocabularies fitted on these events alone.
+    """The retrievers fitted on these events alone, with the given vocabularies, or else those of these events.
 
     `profiles` goes with `events.user_ids`. Where `warm` is given, its towers are trained on and its vocabularies stay
     as they are: the ranker has learnt what their codes mean. Where the events are not `timed`, none is older than
@@ -133,7 +137,8 @@ def fit_models(
     if quotas.transitions > 0:
         with progress("counting transitions"):
             follows = fit_transitions(*columns, config.transitions)
-    vocabularies = warm.words if warm else words.fit(events, profiles, config.vocabulary_floor)
+    if vocabularies is None:
+        vocabularies = warm.words if warm else words.fit(events, profiles, config.vocabulary_floor)
     return Models(
         two_tower=towers, als=factors, ease=closed_form, item_item=neighbours, transitions=follows, words=vocabularies
     )
