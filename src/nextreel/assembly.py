@@ -88,7 +88,7 @@ class Quotas(Params):
     two_tower: int = Field(default=60, ge=0)
     als: int = Field(default=120, ge=0)
     ease: int = Field(default=20, ge=0)
-    item_item: int = Field(default=0, ge=0)
+    item_item: int = Field(default=20, ge=0)
     transitions: int = Field(default=20, ge=0)
     popular_all: int = Field(default=10, ge=0)  # without timestamps it has those of popular_7d and trending at least
     popular_7d: int = Field(default=0, ge=0)
@@ -111,13 +111,13 @@ class Weights(Params):
     ease: float = Field(default=1.0, ge=0)
     item_item: float = Field(default=1.0, ge=0)
     transitions: float = Field(default=0.0, ge=0)
-    popular_all: float = Field(default=0.5, ge=0)
+    popular_all: float = Field(default=0.75, ge=0)
     popular_7d: float = Field(default=1.0, ge=0)
     popular_1d: float = Field(default=1.0, ge=0)
     trending: float = Field(default=1.0, ge=0)
     similar: float = Field(default=1.0, ge=0)
     multi_query: float = Field(default=1.0, ge=0)
-    fresh: float = Field(default=1.5, ge=0)
+    fresh: float = Field(default=2.75, ge=0)
     subscribed: float = Field(default=1.0, ge=0)
 
 
@@ -126,9 +126,9 @@ class Config(Params):
 
     relevance: Relevance = Relevance()
     two_tower: TwoTowerParams = TwoTowerParams()
-    als: AlsParams = AlsParams(alpha=10.0, half_life_days=120.0)
+    als: AlsParams = AlsParams(factors=12, alpha=10.0, half_life_days=120.0)
     ease: ItemItemParams = ItemItemParams(l2=5000.0, max_videos=8_000)
-    item_item: ItemItemParams = ItemItemParams(neighbours=200, half_life=5.0, max_history=25)
+    item_item: ItemItemParams = ItemItemParams(neighbours=200, max_history=200)
     transitions: TransitionParams = TransitionParams()
     similar: SimilarParams = SimilarParams()
     multi_query: MultiQueryParams = MultiQueryParams()
