@@ -49,6 +49,11 @@ def lines() -> list[tuple[str, str, str]]:
             "latency.json",
         ),
         (
+            f"The ranker alone, {latency['ranker_rows']} rows of who is here just now / of who comes back: p50",
+            " / ".join(f"{spent['p50']:.2f}" for spent in latency["ranker_milliseconds"].values()) + " ms",
+            "latency.json",
+        ),
+        (
             "Process start to first answer: `nextreel recommend` / `nextreel serve`",
             f"{start['nextreel recommend']['median']:.2f} / {start['nextreel serve']['median']:.2f} s",
             "cold_start.json",
