@@ -10,8 +10,8 @@ import pytest
 from nextreel.assembly import Config
 from nextreel.data import Dataset
 from nextreel.evaluation import describe, evaluate, told
-from nextreel.evaluation.found import Change, Preview
 from nextreel.evaluation.preview import Lists, compared, reads_more
+from nextreel.evaluation.rows import Change, Preview
 from nextreel.evaluation.trials import EvaluationError
 from nextreel.ranking.value import FormulaError
 from nextreel.types import Catalogue, Kind

@@ -24,9 +24,9 @@ from rich.console import Console, RenderableType
 from nextreel import evaluation
 from nextreel.assembly import Config
 from nextreel.evaluation import plots, protocols, report
-from nextreel.evaluation.found import Comparison, Row
 from nextreel.evaluation.measures import CUTS, measure
 from nextreel.evaluation.results import Results
+from nextreel.evaluation.rows import Comparison, Row
 from nextreel.evaluation.seeds import evaluate_seeds, joined, reseeded
 from nextreel.evaluation.segments import Segment
 from nextreel.evaluation.stages import SourceShare, StageResults
@@ -466,7 +466,7 @@ def test_plots_name_their_axes_and_what_they_show(written: list[Path]) -> None:
 def test_the_same_results_give_the_same_plots_without_a_date(
     results: Results, written: list[Path], tmp_path: Path
 ) -> None:
-    again = plots.save(joined({42: results, 43: results}), tmp_path, "frozen")
+    again = plots.save(report.drawings(joined({42: results, 43: results})), tmp_path, "frozen")
     for first, second in zip(written[2:], again.values(), strict=True):
         assert first.read_bytes() == second.read_bytes()
         assert b"<dc:date>" not in first.read_bytes()
@@ -474,7 +474,7 @@ def test_the_same_results_give_the_same_plots_without_a_date(
 
 def test_plots_of_one_source_have_neither_stages_nor_empty_panels(tmp_path: Path) -> None:
     one = made_up([Row("als", "source", {"ndcg@10": 0.5, "hit_rate@10": 0.5, "recall@10": 0.5}, 1.0)])
-    assert list(plots.save(one, tmp_path, "x")) == ["models", "recall"]
+    assert list(plots.save(report.drawings(one), tmp_path, "x")) == ["models", "recall"]
 
 
 def test_without_matplotlib_the_extra_is_named_and_nothing_is_written(

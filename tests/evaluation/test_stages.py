@@ -11,7 +11,7 @@ import pytest
 from nextreel.evaluation import stages, trials
 from nextreel.evaluation.asking import ask
 from nextreel.evaluation.baselines import Fixed
-from nextreel.evaluation.found import Row
+from nextreel.evaluation.rows import Row
 from nextreel.evaluation.stages import Stages
 from nextreel.filters import FILTERS
 from nextreel.pipeline import Recommender, Source

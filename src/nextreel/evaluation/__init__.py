@@ -2,10 +2,11 @@
 
 from nextreel.evaluation.exposure_results import ExposureResults, Outcome
 from nextreel.evaluation.exposures import evaluate_exposures
-from nextreel.evaluation.found import Comparison, Found, Preview, Row
+from nextreel.evaluation.found import Found
 from nextreel.evaluation.protocols import evaluate
 from nextreel.evaluation.report import write, write_report
 from nextreel.evaluation.results import Results
+from nextreel.evaluation.rows import Comparison, Preview, Row
 from nextreel.evaluation.seeds import evaluate_seeds
 from nextreel.evaluation.segments import Segment
 from nextreel.evaluation.stages import StageResults

@@ -9,7 +9,7 @@ from nextreel.evaluation.tables import NOTHING, View, digits, title
 from nextreel.ranking.ranker import RELEVANCE
 
 if TYPE_CHECKING:
-    from nextreel.evaluation.found import Change, Comparison, Preview, Seeds
+    from nextreel.evaluation.rows import Change, Comparison, Preview, Seeds
     from nextreel.evaluation.segments import Segment
     from nextreel.evaluation.stages import StageResults
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nextreel.evaluation.plots import COLOURS, FIGURES, new_figure
+from nextreel.evaluation.found import FIGURES
+from nextreel.evaluation.plots import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ _GREYS = ("#777777", "#bbbbbb")
 
 
 def of_exposures(results: ExposureResults) -> dict[str, Callable[[], Figure]]:
-    """What draws each plot of the results, by its name in `plots.FIGURES`."""
+    """What draws each plot of the results, by its name in `found.FIGURES`."""
     return {"order": partial(_order, results), "reliability": partial(_reliability, results)}
 
 

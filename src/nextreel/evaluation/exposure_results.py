@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nextreel.evaluation import describe, tables
 from nextreel.evaluation.answers import Bin
-from nextreel.evaluation.found import Comparison, Found, Row, titled
-from nextreel.evaluation.plots import image
+from nextreel.evaluation.found import Found, image, titled
+from nextreel.evaluation.rows import Comparison, Row
 from nextreel.evaluation.tables import View, cell, digits, title
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.console import Group
 
 WHOLE, BEFORE, VALUE = "nextreel", "before calibration", "by value"
@@ -65,16 +64,10 @@ class ExposureResults(Found):
         """The metrics of the ranker's own head for each objective."""
         return {one.objective: one.rows[0].metrics for one in self.outcomes}
 
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """What draws each plot, by its name in `plots.FIGURES`."""
-        from nextreel.evaluation import exposure_plots  # noqa: PLC0415  imports this module's types
-
-        return exposure_plots.of_exposures(self)
-
     def to_markdown(self, figures: Mapping[str, str] = MappingProxyType({})) -> str:
         """What was shown, all metrics, differences, reliability bin by bin, the preview and the lineage.
 
-        `figures` has the file of each plot (see `plots.FIGURES`), relative to the text's own.
+        `figures` has the file of each plot (see `found.FIGURES`), relative to the text's own.
         """
         lines = [f"Protocol: {self.protocol}. {self.about}.", ""]
         for view in (self._answers(), self._metrics(self.outcomes)):

@@ -1,88 +1,28 @@
-"""What the results of every protocol have in common: where they come from, how they are written, the luck of seeds."""
+"""What the results of every protocol have in common: where they come from and how they are written."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nextreel.evaluation import describe, tables
+from nextreel.evaluation.rows import Preview, Seeds
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.console import Group, RenderableType
 
-Seeds = Mapping[str, Mapping[str, Mapping[str, float]]]  # model -> seed -> metric -> value
-
-
-@dataclass(frozen=True)
-class Row:
-    """The metrics of one model: means over requests, and those of all lists together."""
-
-    model: str
-    kind: str  # "baseline", "source" (alone), "stage" (the pipeline cut short), "pipeline" or "preview" of a formula
-    metrics: Mapping[str, float]
-    seconds: float  # to fit and to answer
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A model's mean difference from another on one metric, with the 95 % interval of a paired bootstrap."""
-
-    metric: str
-    model: str
-    against: str
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """ "better" or "worse" where the whole interval is on one side of 0, else "unclear"."""
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "unclear"
-
-
-@dataclass(frozen=True)
-class Change:
-    """A figure under the configured formula and under the previewed one, with a 95 % interval of the difference."""
-
-    name: str
-    before: float
-    after: float
-    low: float | None = None  # None: no interval was computed
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Example:
-    """The head of one person's list in both orders."""
-
-    person: str
-    before: Sequence[str]  # titles, best first
-    after: Sequence[str]
-    was: Sequence[int | None]  # the place from 1 that each of `after` had before; None where it was not in the list
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What another value formula would change of the lists."""
-
-    configured: str
-    previewed: str
-    lists: int
-    places: str  # which places of each list are looked at
-    changed: float  # mean part of these places that goes to videos that were not among them
-    same: float  # part of the lists that keep all of these places as they are
-    other_first: float  # part of the lists with another video in the first place
-    shift: float  # mean distance that a video of these places moves
-    longest: int  # a video that is among so many no more counts as moved to just behind them
-    predicted: Sequence[Change]  # mean of every objective over these places
-    metrics: Sequence[Change]
-    categories: Sequence[Change]  # share of these places, largest changes first
-    examples: Sequence[Example]
+FIGURES = {  # every plot of any protocol, by its name: what it shows
+    "models": "NDCG@10 and hit rate of every model",
+    "recall": "Recall among the first k",
+    "stages": "What sources propose and what the order gains",
+    "segments": "By how well the person, and the video, are known",
+    "order": "How well what people were shown is ordered",
+    "reliability": "What was told and what came true",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +58,8 @@ class Found(ABC):
         """The metrics of every model that another seed fits otherwise, by its name."""
 
     @abstractmethod
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """What draws each plot that there are figures for, by its name in `plots.FIGURES`."""
-
-    @abstractmethod
     def to_markdown(self, figures: Mapping[str, str] = MappingProxyType({})) -> str:
-        """All of it as text; `figures` has the file of each plot (see `plots.FIGURES`), relative to the text's own."""
+        """All of it as text; `figures` has the file of each plot (see FIGURES), relative to the text's own."""
 
     @abstractmethod
     def table(self) -> Group:
@@ -165,6 +101,11 @@ class Found(ABC):
             f"peak memory {self.peak_memory / 1e9:.2f} GB, {self.hardware.get('processor')}, "
             f"{self.hardware.get('cores')} cores."
         )
+
+
+def image(files: Mapping[str, str], name: str) -> list[str]:
+    """The plot of this name as Markdown, nothing where there is no file of it."""
+    return [f"![{FIGURES[name]}]({files[name]})", ""] if name in files else []
 
 
 def titled(view: tables.View) -> list[str]:

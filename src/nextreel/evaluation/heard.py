@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from nextreel import metrics
-from nextreel.evaluation.found import Change, Preview
 from nextreel.evaluation.measures import Measured
 from nextreel.evaluation.preview import FIRST, Lists, compared
+from nextreel.evaluation.rows import Change, Preview
 from nextreel.evaluation.trials import Trial
 from nextreel.ranking.ranker import OBJECTIVES
 from nextreel.types import Catalogue, FloatArray, Ranker, Slate

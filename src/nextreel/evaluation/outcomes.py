@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from nextreel import metrics
 from nextreel.evaluation.answers import calibration_error, ndcg_by_group, reliability
 from nextreel.evaluation.exposure_results import BEFORE, VALUE, WHOLE, Outcome
-from nextreel.evaluation.found import Change, Comparison, Preview, Row
 from nextreel.evaluation.preview import FIRST, Lists, compared
+from nextreel.evaluation.rows import Change, Comparison, Preview, Row
 from nextreel.metrics import Values
 from nextreel.ranking.ranker import RELEVANCE
 from nextreel.types import UNKNOWN, BoolArray, FloatArray, IdArray, RowArray

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.evaluation.found import Change, Example, Preview
+from nextreel.evaluation.rows import Change, Example, Preview
 from nextreel.ranking.ranker import OBJECTIVES, RELEVANCE
 from nextreel.ranking.value import named
 from nextreel.types import UNKNOWN, BoolArray, Catalogue, FloatArray, RowArray

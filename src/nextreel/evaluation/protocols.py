@@ -12,11 +12,11 @@ from nextreel import metrics
 from nextreel.evaluation import lineage, trials
 from nextreel.evaluation.asking import Hear, Watch, ask
 from nextreel.evaluation.baselines import baselines
-from nextreel.evaluation.found import Comparison, Row
 from nextreel.evaluation.heard import PREVIEW, WHOLE, Heard
 from nextreel.evaluation.measures import Measured, measure
 from nextreel.evaluation.preview import reads_more
 from nextreel.evaluation.results import Results
+from nextreel.evaluation.rows import Comparison, Row
 from nextreel.evaluation.segments import segments
 from nextreel.evaluation.stages import Stages
 from nextreel.evaluation.trials import EvaluationError, Protocol, Trial

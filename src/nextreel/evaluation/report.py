@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nextreel.evaluation import plots
+from nextreel.evaluation import exposure_plots, list_plots, plots
+from nextreel.evaluation.exposure_results import ExposureResults
 from nextreel.evaluation.found import Found
+from nextreel.evaluation.results import Results
 from nextreel.types import NextreelError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class NoFolder(NextreelError):
@@ -40,10 +47,19 @@ def write_report(results: Found, folder: Path) -> list[Path]:
     Files of an earlier report of the protocol are replaced. Raises NoPlots without matplotlib.
     """
     prepare(folder, with_plots=True)
-    figures = plots.save(results, folder, results.protocol)
+    figures = plots.save(drawings(results), folder, results.protocol)
     text = results.to_markdown({name: path.name for name, path in figures.items()})
     path = folder / f"{results.protocol}.json"
     return [_json(results, path), _text(path.with_suffix(".md"), text), *figures.values()]
+
+
+def drawings(results: Found) -> Mapping[str, Callable[[], Figure]]:
+    """What draws each plot that the results have figures for, by its name in `found.FIGURES`."""
+    if isinstance(results, Results):
+        return list_plots.of_lists(results)
+    if isinstance(results, ExposureResults):
+        return exposure_plots.of_exposures(results)
+    return {}
 
 
 def _json(results: Found, path: Path) -> Path:

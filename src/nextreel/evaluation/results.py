@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from nextreel.evaluation import describe, plots, tables
-from nextreel.evaluation.found import Comparison, Found, Row, titled
-from nextreel.evaluation.plots import image
+from nextreel.evaluation import describe, tables
+from nextreel.evaluation.found import Found, image, titled
+from nextreel.evaluation.rows import Comparison, Row
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.console import Group, RenderableType
 
     from nextreel.evaluation.segments import Segment
@@ -57,10 +56,6 @@ class Results(Found):
         """The metrics of every model that is no baseline, by its name."""
         return {row.model: row.metrics for row in self.rows if row.kind != "baseline"}
 
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """What draws each plot that there are figures for, by its name in `plots.FIGURES`."""
-        return plots.of_lists(self)
-
     def main(self) -> list[Row]:
         """The rows of the main table: all but those of a stage of the pipeline."""
         return [row for row in self.rows if row.kind != "stage"]
@@ -79,7 +74,7 @@ class Results(Found):
     def to_markdown(self, figures: Mapping[str, str] = MappingProxyType({})) -> str:
         """The main metrics, differences, seeds, stages, segments and lineage; every metric at every k in a fold.
 
-        `figures` has the file of each plot (see `plots.FIGURES`), relative to the text's own.
+        `figures` has the file of each plot (see `found.FIGURES`), relative to the text's own.
         """
         lines = [f"{self._about()} Mean over requests.", "", *tables.summary(self.main()).markdown(), ""]
         lines += [*image(figures, "models"), *titled(describe.differences(self._differences()))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nextreel.evaluation.asking import Watch
-from nextreel.evaluation.found import Row
+from nextreel.evaluation.rows import Row
 from nextreel.evaluation.trials import EvaluationError, Trial
 from nextreel.pipeline import Recommender, fused
 from nextreel.types import BoolArray, Moment, Request, RowArray, Trace

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nextreel.evaluation.found import Row
+    from nextreel.evaluation.rows import Row
 
 SHOWN = ("recall@10", "ndcg@10", "hit_rate@10", "recall@100", "mrr", "map@100", "coverage@10", "diversity@10")
 SECONDS = "seconds"  # the column that is no metric
