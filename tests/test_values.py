@@ -5,15 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nextreel.assembly import Config, merged
+from nextreel.data import World
 from nextreel.pipeline import Recommender
 from nextreel.ranking.ranker import FittedRanker
 from nextreel.ranking.value import formula
 from nextreel.system import System, open_system
+from nextreel.training import train
 from nextreel.types import Event, FloatArray, Kind, Request
 
 
@@ -52,6 +56,25 @@ def test_raising_the_weight_of_an_objective_raises_what_is_predicted_of_it(
     assert (means[1] >= means[0] - 1e-6).all()
     assert (means[2] >= means[1] - 1e-6).all()
     assert means[2].mean() > means[0].mean()
+
+
+@pytest.fixture(scope="module")
+def liking(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A release of a world with likes enough to learn them, without the towers."""
+    dataset = World.make(120, 100, 9_000, seed=5).dataset()
+    changes = {"quotas": {"two_tower": 0}, "exposures": {"least": 40}}
+    home = tmp_path_factory.mktemp("liking")
+    train(dataset, Config.model_validate(merged(tiny_config.model_dump(), changes)), home)
+    system = open_system(home, clock="end")
+    yield system
+    system.close()
+
+
+def test_raising_the_weight_of_likes_raises_predicted_likes(liking: System) -> None:
+    means = [predicted(liking, f"relevance + {weight} * like", "like") for weight in (0, 1, 10, 1000)]
+    for less, more in pairwise(means):
+        assert (more >= less - 1e-6).all()
+    assert means[-1].mean() > means[0].mean()
 
 
 def test_probabilities_are_shown_beside_the_relevance(system: System) -> None:
