@@ -11,7 +11,7 @@ _WHY = {
     "two_tower": "fits what you watched, in the order you watched it",
     "als": "people with your taste watched it",
     "ease": "often watched by those who watched the same videos",
-    "item_item": "close to the videos you watched last",
+    "item_item": "goes together with videos you watched",
     "transitions": "what people watch after the videos you watched last",
     "popular_all": "one of the most watched videos",
     "popular_7d": "much watched this week",
