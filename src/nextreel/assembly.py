@@ -108,7 +108,7 @@ class Weights(Params):
 
     two_tower: float = Field(default=1.0, ge=0)
     als: float = Field(default=1.0, ge=0)
-    ease: float = Field(default=1.0, ge=0)
+    ease: float = Field(default=0.75, ge=0)
     item_item: float = Field(default=1.0, ge=0)
     transitions: float = Field(default=0.0, ge=0)
     popular_all: float = Field(default=0.75, ge=0)
