@@ -144,6 +144,8 @@ bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it 
 .PHONY: bench-exposures
 bench-exposures: install-dev ## Measure all rankers on what people were shown (an hour; EXPOSURES_DIR=, a folder of KuaiRand-Pure)
 	$(BIN)/python benchmarks/kuairand.py --data "$(EXPOSURES_DIR)"
+	$(BIN)/nextreel data import kuairand-pure "$(EXPOSURES_DIR)" --out "$(HOME_DIR)/kuairand"
+	$(BIN)/nextreel evaluate --data "$(HOME_DIR)/kuairand" --protocol exposures $(addprefix --seed ,$(SEEDS)) --report benchmarks/results/kuairand
 	$(BIN)/python benchmarks/quote.py
 
 .PHONY: bench-towers
