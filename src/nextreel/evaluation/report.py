@@ -54,12 +54,15 @@ def write_report(results: Found, folder: Path) -> list[Path]:
 
 
 def drawings(results: Found) -> Mapping[str, Callable[[], Figure]]:
-    """What draws each plot that the results have figures for, by its name in `found.FIGURES`."""
+    """What draws each plot that the results have figures for, by its name in `found.FIGURES`.
+
+    Raises TypeError for another kind of results.
+    """
     if isinstance(results, Results):
         return list_plots.of_lists(results)
     if isinstance(results, ExposureResults):
         return exposure_plots.of_exposures(results)
-    return {}
+    raise TypeError(f"Expected Results or ExposureResults, got {type(results).__name__}.")
 
 
 def _json(results: Found, path: Path) -> Path:
