@@ -61,7 +61,7 @@ class Point:
 
 def _points() -> dict[str, Point]:
     found = {"default": Point("default")}
-    for weight in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
+    for weight in (0.0, 0.1, 0.2, 0.4, 0.5, 0.6):
         found[f"mmr_{weight:g}"] = Point("mmr", {"order": {"diversity": weight}})
     for strength, likeness in ((4.0, 0.9), (2.0, 0.9), (1.0, 0.9), (0.5, 0.9), (1.0, 0.6), (1.0, 1.0)):
         dpp = {"diversity": 1.0, "diversifier": "dpp", "dpp": {"strength": strength, "likeness": likeness}}

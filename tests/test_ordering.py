@@ -269,22 +269,22 @@ def test_whatever_the_chain_a_slate_is_full_without_repeats_and_the_same_for_the
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_the_default_chain_gives_what_it_always_gave(
+def test_the_default_chain_is_maximal_marginal_relevance_at_three_tenths(
     data: st.DataObject, catalogue_of: Callable[..., Catalogue], moment_of: Callable[..., Moment]
 ) -> None:
     moment, value = data.draw(judged(catalogue_of, moment_of))
     slate = recommender_of(moment, value, OrderParams()).recommend(moment.request)
     best_first = np.argsort(-value, kind="stable")
     k = min(moment.request.k, len(value))
-    pool, rows = value[best_first][: 3 * k], best_first[: 3 * k]  # the depth and diversity of the first release
+    pool, rows = value[best_first][: 3 * k], best_first[: 3 * k]
     scaled = pool - pool.sum() / np.float32(max(len(pool), 1))
     spread = np.sqrt(scaled @ scaled / np.float32(max(len(pool), 1)))
-    gain = (1 - 0.05) * (scaled / spread if spread > 0 else scaled)
+    gain = (1 - 0.3) * (scaled / spread if spread > 0 else scaled)
     length = np.maximum(moment.catalogue.category_length[rows], np.float32(1e-9))
     unit = moment.catalogue.categories[rows] / length[:, None]
     cosines, likeness, expected = unit @ unit.T, np.zeros(len(rows), np.float32), []
     for place in range(k):
-        best = int((gain - likeness * np.float32(0.05 / max(place, 1))).argmax())
+        best = int((gain - likeness * np.float32(0.3 / max(place, 1))).argmax())
         expected.append(int(rows[best]))
         likeness += cosines[best]
         gain[best] = -np.inf

@@ -65,7 +65,7 @@ class PromoteParams(Params):
 class OrderParams(Params):
     """How far the final order may leave the ranker's."""
 
-    diversity: float = Field(default=0.05, ge=0, le=1)  # 0 = the ranker's order alone; 1 = as unlike as can be
+    diversity: float = Field(default=0.3, ge=0, le=1)  # 0 = the ranker's order alone; 1 = as unlike as can be
     depth: int = Field(default=3, ge=1)  # candidates looked at for each place in the list
     freshness: float = Field(default=0.0, ge=0)  # added to what is published now, in standard deviations of the values
     freshness_half_life: float = Field(default=14.0, gt=0)  # days after which half of that is left
