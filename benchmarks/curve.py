@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).resolve().parent / "results"
 METRICS = ("ndcg@10", "recall@10", "coverage@10", "diversity@10", "gini@10", "novelty@10")
 MILLISECONDS = "ms a list"
-WIDE = {"ranked": 400}  # chance draws from all candidates, not from the 100 that are judged by default
-DEEP = {"ranked": 2000, "quotas": {"two_tower": 600, "als": 1200}}  # and from ten times as many
+DEEP = {"ranked": 2000, "quotas": {"two_tower": 600, "als": 1200}}  # chance draws from many more candidates
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ def _points() -> dict[str, Point]:
         for novelty in (0.0, 1.0, 2.0):
             chance = {"order": {"explore": {"slots": slots, "temperature": 2.0, "novelty": novelty}}}
             found[f"explore_{slots}_{novelty:g}"] = Point("explore", chance)
-            found[f"explore_{slots}_{novelty:g}_wide"] = Point("explore, wide", WIDE | chance)
             found[f"explore_{slots}_{novelty:g}_deep"] = Point("explore, deep", DEEP | chance)
     return found
 

@@ -140,7 +140,7 @@ class Config(Params):
     ranker: RankerParams = RankerParams()
     vocabulary_floor: int = Field(default=5, ge=1)  # a country, device … that is rarer counts as unknown
     per_place: float = Field(default=12.0, ge=0)  # proposals of all sources for each place, where the quotas give less
-    ranked: int = Field(default=100, ge=1)  # candidates that the ranker judges, or four times k if that is more
+    ranked: int = Field(default=400, ge=1)  # candidates that the ranker judges, or four times k if that is more
     order: OrderParams = OrderParams()
 
 
