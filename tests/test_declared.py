@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,17 @@ def test_what_cannot_be_followed_changes_nothing_and_is_told(home: Path, system:
     (home / FILE).write_bytes(body)
     time.sleep(2 * FOLLOW_EVERY)
     assert values(system) == before
-    assert [status for name, status, _ in system.health() if name == "value"] == ["unhealthy"]
-    with pytest.raises(NextreelError, match=r"Hint: nextreel value --reset"):
-        open_system(home)
+    assert [status for name, status, _ in system.health() if name == "value"] == ["degraded"]
+    later = open_system(home, clock="end")
+    try:
+        assert values(later) == before
+        assert [status for name, status, _ in later.health() if name == "value"] == ["degraded"]
+        assert str(later.value_problem).count("Hint: nextreel value --reset") == 1
+    finally:
+        later.close()
+    shown = CliRunner().invoke(app, ["value", "--home", str(home)]).output
+    assert "ordered by: relevance (the release's own)" in shown
+    assert "cannot be followed" in shown
     (home / FILE).unlink()
     time.sleep(2 * FOLLOW_EVERY)
     assert values(system) == before
@@ -88,3 +97,23 @@ def test_a_formula_of_what_the_release_does_not_predict_is_refused(home: Path) -
     assert isinstance(done.exception, NextreelError)
     assert "telepathy" in str(done.exception)
     assert not (home / FILE).exists()
+
+
+def test_a_formula_that_is_no_number_of_some_scores_is_refused(home: Path) -> None:
+    done = CliRunner().invoke(app, ["value", "log(relevance)", "--home", str(home)])
+    assert isinstance(done.exception, NextreelError)
+    assert "finite value" in str(done.exception)
+    assert not (home / FILE).exists()
+
+
+def test_of_many_writers_at_once_each_writes_a_whole_formula(tmp_path: Path) -> None:
+    texts = [f"relevance * {number}" for number in range(1, 9)]
+
+    def write(text: str) -> None:
+        for _ in range(50):
+            DeclaredValue(tmp_path).write(text)
+            assert DeclaredValue(tmp_path).read() in texts
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        list(pool.map(write, texts))
+    assert [one.name for one in tmp_path.iterdir()] == [FILE]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nextreel.folders import FolderInUse, alone, half, whole, write_whole
+from nextreel.folders import FolderInUse, alone, whole, write_whole
 
 
 def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -21,10 +21,18 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="on the way"):
         stopped()
     assert file.read_text(encoding="utf-8") == "first"
-    assert half(file).is_file()  # what the next run writes over
     write_whole(file, "second")
     assert file.read_text(encoding="utf-8") == "second"
-    assert not half(file).exists()
+    assert [one.name for one in tmp_path.iterdir()] == ["one.txt"]  # nothing half is left
+
+
+def test_of_two_writers_at_once_each_writes_all_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "one.txt"
+    with whole(file) as one, whole(file) as other:
+        one.write_text("one", encoding="utf-8")
+        other.write_text("other, and longer", encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == "one"
+    assert [found.name for found in tmp_path.iterdir()] == ["one.txt"]
 
 
 def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from nextreel.ordering import (
     explore,
     fresh,
     orderers,
+    standardised,
 )
 from nextreel.pipeline import Recommender, Source
 from nextreel.retrieval.popular import Popular
@@ -290,6 +291,17 @@ def test_the_default_chain_is_maximal_marginal_relevance_at_three_tenths(
         gain[best] = -np.inf
     assert slate.rows.tolist() == expected
     assert (slate.propensities == 1).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-10, 1e10, 1e20, 1e35])
+def test_values_of_any_scale_are_standardised_alike(scale: float) -> None:
+    value = np.array([0.3, -1.2, 2.5, 0.31, 0.0], np.float32)
+    np.testing.assert_allclose(standardised(value * np.float32(scale)), standardised(value), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("same", [0.0, 1.0, -3e38, 1e-40])
+def test_values_that_are_alike_stand_at_zero(same: float) -> None:
+    assert standardised(np.full(7, same, np.float32)).tolist() == [0.0] * 7
 
 
 @pytest.mark.parametrize("diversifier", ["mmr", "dpp"])

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from subprocess import run
 
@@ -17,7 +18,7 @@ from nextreel import features
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n
 from nextreel.system import System, open_system
-from nextreel.types import Event, Kind, NextreelError, Request, UserId, VideoId
+from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId
 
 SOMEONE = "person-7"
 
@@ -169,6 +170,14 @@ def test_trending_is_by_share_of_the_trend_best_first(read_only: System) -> None
     assert len(found) == 5
     assert scores == sorted(scores, reverse=True)
     assert scores == [pytest.approx(float(share[read_only.catalogue.row_of[video_id]])) for video_id, _ in found]
+
+
+def test_a_ranker_that_fails_is_told_as_degraded(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(scores: FloatArray) -> FloatArray:
+        return np.full(len(scores), np.inf, np.float32)
+
+    monkeypatch.setattr(system, "recommender", replace(system.recommender, value=broken))
+    assert {name: status for name, status, _ in system.health()}["pipeline"] == "degraded"
 
 
 def test_health_is_good_until_the_log_is_gone(system: System, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from nextreel.folders import write_whole
 from nextreel.types import NextreelError
 
 FILE = "value.json"
+RESET = "Hint: nextreel value --reset"
 
 
 class DeclaredValue:
@@ -26,9 +27,7 @@ class DeclaredValue:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise NextreelError(
-                f"Expected JSON with a 'value' in {self._path}, got {error}. Hint: nextreel value --reset"
-            ) from error
+            raise NextreelError(f"Expected JSON with a 'value' in {self._path}, got {error}. {RESET}") from error
 
     def moved(self) -> bool:
         """Whether the formula may be another than the one last read: one look at the disk, nothing is opened."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from nextreel.types import NextreelError
 
@@ -28,12 +29,18 @@ def write_whole(file: Path, text: str) -> None:
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A path to write to, which becomes the file when all went well: on disk first, then under its name."""
-    path = half(file)
-    yield path
-    with path.open("rb+") as written:
-        os.fsync(written.fileno())
-    path.replace(file)
+    """A path to write to, which becomes the file when all went well: on disk first, then under its name.
+
+    Each writer has a path of its own, so that of two at once the last one wins, whole.
+    """
+    path = half(file.with_name(f"{file.name}.{uuid4().hex[:12]}"))
+    try:
+        yield path
+        with path.open("rb+") as written:
+            os.fsync(written.fileno())
+        path.replace(file)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

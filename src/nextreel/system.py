@@ -18,7 +18,7 @@ import numpy as np
 from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config, Models, build, load_ranker
 from nextreel.backends import ClosableEventLog, open_log
-from nextreel.declared import DeclaredValue
+from nextreel.declared import RESET, DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
 from nextreel.pipeline import Recommender
@@ -73,10 +73,8 @@ class System:
         self._log = log
         self._declared, self._own_value = declared, value
         self.value = value  # the formula that lists are ordered by now
-        self._value_problem: NextreelError | None = None
+        self.value_problem: NextreelError | None = None  # why a declared formula is not followed
         self._revalue()
-        if self._value_problem is not None:
-            raise self._value_problem
         self._feature_log = feature_log
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
@@ -145,15 +143,19 @@ class System:
                 self._revalue()
 
     def _revalue(self) -> None:
-        """Orders lists by what is declared now; a formula that this release cannot follow changes nothing."""
+        """Orders lists by what is declared now; a formula that this release cannot follow changes nothing.
+
+        So a system opens whatever is declared: by its release's own formula, and degraded.
+        """
         try:
             text, ranker = self._declared.read() or self._own_value, self.recommender.ranker
             value = self.recommender.value if ranker is None else formula(text, ranker.objectives)
         except NextreelError as error:
-            log.exception("the declared value formula cannot be followed", extra={"release": self.release})
-            self._value_problem = NextreelError(f"{error} Hint: nextreel value --reset")
+            hint = "" if RESET in str(error) else f" {RESET}"
+            log.error("the declared value formula cannot be followed: %s%s", error, hint)  # noqa: TRY400  no defect
+            self.value_problem = NextreelError(f"{error}{hint}")
             return
-        self.recommender, self.value, self._value_problem = replace(self.recommender, value=value), text, None
+        self.recommender, self.value, self.value_problem = replace(self.recommender, value=value), text, None
 
     def resolve_user(self, text: str) -> UserId:
         """The id as the data have it: an integer where theirs are and the text is one."""
@@ -165,17 +167,18 @@ class System:
 
     def health(self) -> list[tuple[str, str, float]]:
         """Name, status (healthy, degraded, unhealthy) and milliseconds of each part."""
-        checks: list[tuple[str, Callable[[], object]]] = [
-            ("state", lambda: self.store.user(0)),
-            ("event_log", lambda: self._log.read(2**62, 1)),
-            ("value", self._value_followed),
-            ("pipeline", lambda: self.recommender.recommend(Request(None, self.data_end, k=1))),
+        checks: list[tuple[str, Callable[[], bool]]] = [  # whether all is as it should be
+            ("state", lambda: self.store.user(0) is not None),
+            ("event_log", lambda: self._log.read(2**62, 1) is not None),
+            ("value", lambda: self.value_problem is None),
+            ("pipeline", self._answers_in_full),
         ]
         return [(name, *_checked(check)) for name, check in checks]
 
-    def _value_followed(self) -> None:
-        if self._value_problem is not None:
-            raise self._value_problem
+    def _answers_in_full(self) -> bool:
+        """Whether an answer comes from the uppermost rung that the release has."""
+        level = self.recommender.recommend(Request(None, self.data_end, k=1)).level
+        return level == ("unranked" if self.recommender.ranker is None else "full")
 
     def close(self) -> None:
         """Lets go of the state and the logs."""
@@ -281,10 +284,10 @@ def _integer(text: str) -> int | str:
     return int(text) if _INTEGER.fullmatch(text) else text
 
 
-def _checked(check: Callable[[], object]) -> tuple[str, float]:
+def _checked(check: Callable[[], bool]) -> tuple[str, float]:
     started = perf_counter()
     try:
-        check()
+        status = "healthy" if check() else "degraded"
     except Exception:  # whatever is broken, the answer is that it is
-        return "unhealthy", (perf_counter() - started) * 1000
-    return "healthy", (perf_counter() - started) * 1000
+        status = "unhealthy"
+    return status, (perf_counter() - started) * 1000

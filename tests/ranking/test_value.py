@@ -77,3 +77,43 @@ def test_a_configuration_with_a_formula_that_cannot_be_read_is_refused() -> None
     assert RankerParams(value="relevance + 2 * like - dislike").value == "relevance + 2 * like - dislike"
     with pytest.raises(ValidationError, match="No objective 'likes' to value by"):
         RankerParams(value="relevance + 2 * likes")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "relevance / 0",
+        "1 / 0 + relevance",
+        "9 ** 9 ** 9 * relevance",
+        "log(relevance)",
+        "log(0 - abs(relevance))",
+        "sqrt(relevance - 100)",
+        "(-8) ** 0.5 * relevance",
+        "exp(1000 * relevance)",
+    ],
+)
+def test_a_formula_that_is_no_number_of_some_scores_is_refused(text: str) -> None:
+    with pytest.raises(FormulaError, match=r"finite value for all scores, got .* none for relevance .*, click 0\."):
+        formula(text, OBJECTIVES)
+    with pytest.raises(ValidationError, match="finite value"):
+        RankerParams(value=text)
+
+
+def test_numbers_that_no_computer_holds_are_refused() -> None:
+    with pytest.raises(FormulaError, match="numbers below 1e308"):
+        formula("1" * 400 + " * click", OBJECTIVES)
+
+
+@pytest.mark.parametrize("text", ["-" * 480 + "click", "not " + "-" * 470 + "click"])
+def test_what_lies_too_deep_is_refused(text: str) -> None:
+    with pytest.raises(FormulaError, match="at most 120 parts within one another"):
+        formula(text, OBJECTIVES)
+
+
+def test_brackets_alone_are_no_depth() -> None:
+    text = "(" * 150 + "click" + ")" * 150
+    np.testing.assert_array_equal(formula(text, OBJECTIVES)(SCORES), SCORES[:, 1])
+
+
+def test_values_of_any_scale_are_as_exact_as_their_result_allows() -> None:
+    np.testing.assert_allclose(formula("1e30 * (1e30 * click) / 1e60", OBJECTIVES)(SCORES), SCORES[:, 1], rtol=1e-6)

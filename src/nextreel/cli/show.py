@@ -66,6 +66,12 @@ def left_out(dataset: Dataset) -> None:
             out.print(f"{many(n, what)} {verb} {how} (`nextreel data check` shows which)", soft_wrap=True)
 
 
+def unfollowed(system: System) -> None:
+    """Prints why a declared value formula is not followed, where it is not."""
+    if system.value_problem is not None:
+        out.print(f"What is declared cannot be followed: {system.value_problem}", markup=False, soft_wrap=True)
+
+
 def metrics(found: Mapping[str, Any]) -> str:
     """The metrics in one line, numbers with four significant digits; the manifest has them whole.
 

@@ -18,6 +18,7 @@ from nextreel.cli.options import (
     UnknownChannels,
     UnknownUsers,
     UnknownVideos,
+    opened,
 )
 from nextreel.cli.progress import bars
 
@@ -47,6 +48,7 @@ def train(
     from nextreel import training
     from nextreel.assembly import load_config
     from nextreel.data import bots
+    from nextreel.declared import DeclaredValue
 
     settings = load_config(config, preset)
     dataset = loading.load(
@@ -64,3 +66,6 @@ def train(
     with bars() as progress:
         release = training.train(dataset, settings, home, progress)
     show.out.print(release)
+    if DeclaredValue(home).moved():  # one is declared, for releases before this one
+        with opened(home, release) as system:
+            show.unfollowed(system)

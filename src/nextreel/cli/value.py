@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from nextreel.cli import show
 from nextreel.cli.options import HOME, Home, opened
-from nextreel.cli.show import out
 from nextreel.types import NextreelError
 
 
@@ -39,7 +39,11 @@ def value(
         if formula is not None:
             named(formula, ranker.objectives)
             declared.write(formula)
-        held = declared.read()
-        own = "" if held else " (the release's own)"
-        out.print(f"Lists are ordered by: {held or system.value}{own}", markup=False, soft_wrap=True)
-        out.print(f"Release {system.release} predicts: {', '.join(ranker.objectives)}", markup=False, soft_wrap=True)
+        own = system.value_problem is not None or declared.read() is None
+        told = formula or (f"{system.value} (the release's own)" if own else system.value)
+        show.out.print(f"Lists are ordered by: {told}", markup=False, soft_wrap=True)
+        if formula is None:
+            show.unfollowed(system)
+        show.out.print(
+            f"Release {system.release} predicts: {', '.join(ranker.objectives)}", markup=False, soft_wrap=True
+        )

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from nextreel.ranking.ranker import RELEVANCE
 from nextreel.types import FloatArray, NextreelError
 
-LONGEST = 500  # characters
+LONGEST, DEEPEST = 500, 120  # characters; brackets and operations within one another
+_TRIED = 64  # rows of scores that a formula is tried with
 _Part = Callable[[FloatArray], Any]
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -31,14 +33,14 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {  # name -> how many ar
 
 
 class FormulaError(NextreelError):
-    """A formula that cannot be read, or that names an objective there is none of."""
+    """A formula that cannot be read, that names an objective there is none of, or that is no number of some scores."""
 
 
 def formula(text: str, objectives: Sequence[str]) -> Callable[[FloatArray], FloatArray]:
     """The function that joins objectives (n, objectives) into values (n,), as the text says.
 
     It may hold the names of objectives, numbers, + - * / **, brackets, and log, exp, sqrt, abs, min and max. Raises
-    `FormulaError` for anything else, and when no objective is named.
+    `FormulaError` for anything else, when no objective is named, and where the value of ordinary scores is not finite.
 
     >>> value = formula("click + 2 * like - 5 * dislike", ["click", "like", "dislike"])
     >>> value(np.array([[0.5, 0.1, 0.0], [0.5, 0.1, 0.2]], np.float32)).astype(float).round(2).tolist()
@@ -47,10 +49,14 @@ def formula(text: str, objectives: Sequence[str]) -> Callable[[FloatArray], Floa
     part, _ = _read(text, objectives)
 
     def value(scores: FloatArray) -> FloatArray:
-        with np.errstate(all="ignore"):  # what is not finite, the pipeline refuses
-            return np.asarray(part(scores), np.float32)
+        return _values(part, scores)
 
     return value
+
+
+def _values(part: _Part, scores: FloatArray) -> FloatArray:
+    with np.errstate(all="ignore"):  # what is not finite, the pipeline refuses
+        return np.asarray(part(scores.astype(np.float64)), np.float32)
 
 
 def named(text: str, objectives: Sequence[str]) -> frozenset[str]:
@@ -70,18 +76,46 @@ def _read(text: str, objectives: Sequence[str]) -> tuple[_Part, frozenset[str]]:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise FormulaError(f"Expected a formula such as 'click + 2 * like', got '{text}': {error}.") from error
+    if _depth(tree) > DEEPEST:
+        raise FormulaError(f"Expected a formula of at most {DEEPEST} parts within one another, got {_depth(tree)}.")
     read: set[str] = set()
     part = _part(tree, {name: number for number, name in enumerate(objectives)}, read)
     if not read:
         raise FormulaError(f"Expected a formula that names one of {', '.join(objectives)}, got '{text}'.")
+    _try(part, text, objectives)
     return part, frozenset(read)
+
+
+def _depth(tree: ast.expr) -> int:
+    """How many parts lie within one another, without recursion."""
+    deepest, left = 0, [(tree, 1)]
+    while left:
+        node, depth = left.pop()
+        deepest = max(deepest, depth)
+        left += [(child, depth + 1) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return deepest
+
+
+def _try(part: _Part, text: str, objectives: Sequence[str]) -> None:
+    """Raises `FormulaError` where the value of scores as a ranker gives them is not finite."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.normal(0, 3, _TRIED) if name == RELEVANCE else rng.uniform(1e-4, 1, _TRIED) for name in objectives]
+    scores = np.column_stack(drawn).astype(np.float32)  # a relevance is any number, all others are probabilities
+    bad = np.flatnonzero(~np.isfinite(_values(part, scores)))
+    if len(bad):
+        told = ", ".join(f"{name} {score:g}" for name, score in zip(objectives, scores[bad[0]].tolist(), strict=True))
+        raise FormulaError(
+            f"Expected a formula with a finite value for all scores, got '{text}', which has none for {told}. "
+            "Hint: nothing may divide by zero, and log and sqrt take what is above 0: a relevance may be below it."
+        )
 
 
 def _part(node: ast.expr, places: dict[str, int], read: set[str]) -> _Part:
     """The function of one part of the formula; names of objectives go to `read`."""
     match node:
         case ast.Constant(value=float() | int() as number) if not isinstance(number, bool):
-            return lambda scores: float(number)
+            constant = _constant(number)
+            return lambda scores: constant
         case ast.Name(id=name):
             if name not in places:
                 raise FormulaError(f"No objective '{name}' to value by. Hint: one of {', '.join(places)}.")
@@ -104,3 +138,11 @@ def _part(node: ast.expr, places: dict[str, int], read: set[str]) -> _Part:
         f"Expected names of objectives, numbers, + - * / ** and {', '.join(_FUNCTIONS)} in a formula, got "
         f"'{ast.unparse(node)}'."
     )
+
+
+def _constant(number: float) -> np.float64:
+    """The number as NumPy's, which divides by zero and overflows to infinity instead of raising."""
+    try:
+        return np.float64(number)
+    except OverflowError as error:
+        raise FormulaError("Expected numbers below 1e308 in a formula, got a larger one.") from error
