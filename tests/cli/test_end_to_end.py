@@ -13,6 +13,7 @@ from nextreel.assembly import Config
 from nextreel.cli import show
 from nextreel.cli.app import app
 from nextreel.data import Dataset
+from nextreel.declared import DeclaredValue
 from nextreel.registry import Registry
 from nextreel.training import train
 from nextreel.types import NextreelError
@@ -50,7 +51,10 @@ def test_a_new_world_is_checked_trained_on_and_recommended_from(tmp_path: Path) 
     assert "2,000 interactions" in call("data", "synth", *sizes, "--out", world)
     call("data", "check", world)
     (tmp_path / "small.toml").write_text(SMALL)
+    home.mkdir()
+    DeclaredValue(home).write("relevance + telepathy")  # of an older release, say
     printed = call("train", "--data", world, "--config", tmp_path / "small.toml", "--home", home)
+    assert "What is declared cannot be followed: No objective 'telepathy'" in printed
     release = Registry(home).production()
     assert str(release) in printed
     answer = json.loads(call("recommend", "u1", "-k", 4, "--json", "--home", home))
