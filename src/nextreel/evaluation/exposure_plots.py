@@ -42,10 +42,11 @@ def _order(results: ExposureResults) -> Figure:
             values = [row.metrics[metric] for row in rows]
             places = middle + (number - (len(names) - 1) / 2) * height
             colour = _SHADES.get(rows[0].kind) or next(outsiders)
-            bars = axes.barh(places, values, height, label=name, color=colour)
-            axes.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
-            if rows[0].kind == "pipeline":
-                _spread(axes, results, places.tolist(), metric)
+            axes.barh(places, values, height, label=name, color=colour)
+            seeds = _spread(axes, results, places.tolist(), metric) if rows[0].kind == "pipeline" else {}
+            for place, value in zip(places.tolist(), values, strict=True):
+                end = max(value, seeds.get(place, value))
+                axes.annotate(f"{value:.3f}", (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
         axes.set_yticks(middle, [one.objective for one in results.outcomes])
         axes.set_xlabel(label)
         axes.grid(axis="x")
@@ -53,16 +54,20 @@ def _order(results: ExposureResults) -> Figure:
     panels[0].axvline(0.5, color="black", linewidth=0.8, linestyle=":")  # what chance reaches
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(names), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
 
 
-def _spread(axes: Axes, results: ExposureResults, places: Sequence[float], metric: str) -> None:
-    """A line from the worst to the best seed of each objective."""
+def _spread(axes: Axes, results: ExposureResults, places: Sequence[float], metric: str) -> dict[float, float]:
+    """Draws a line from the worst to the best seed of each objective; the best by place, where there are several."""
+    best = {}
     for place, one in zip(places, results.outcomes, strict=True):
         values = [found[metric] for found in results.seeds.get(one.objective, {}).values()]
         if values:
-            axes.plot([min(values), max(values)], [place, place], color="black", linewidth=2)
+            best[place] = max(values)
+            label = "worst to best seed" if len(best) == 1 else None
+            axes.plot([min(values), max(values)], [place, place], color="black", linewidth=2, label=label)
+    return best
 
 
 def _reliability(results: ExposureResults) -> Figure:
