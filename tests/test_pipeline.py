@@ -582,11 +582,11 @@ def test_what_everybody_watches_and_a_source_alone_promote_nothing(build: Build)
 class Telling(ByPlays):
     """It can tell that all comes from the plays."""
 
-    broken: bool = False
+    broken: Exception | None = None
 
     def contributions(self, matrix: Matrix) -> dict[str, FloatArray]:
-        if self.broken:
-            raise Broken("parts")
+        if self.broken is not None:
+            raise self.broken
         parts = np.zeros((len(matrix.values), len(matrix.names) + 1), np.float32)
         parts[:, matrix.names.index("plays")] = -matrix.values[:, matrix.names.index("plays")] - 1
         parts[:, -1] = 1
@@ -632,8 +632,25 @@ def test_the_explanation_names_the_orderer_that_moved_a_video(build: Build) -> N
 
 def test_a_ranker_that_cannot_tell_costs_nobody_the_list(build: Build) -> None:
     sources = [Source(Fixed("als", list(range(VIDEOS))), 30)]
-    slate = build(sources, Telling(broken=True)).recommend(Request(1, NOW, 3, explain=True))
+    slate = build(sources, Telling(broken=Broken("parts"))).recommend(Request(1, NOW, 3, explain=True))
     assert slate.rows.tolist() == [23, 22, 21]
     assert (slate.level, slate.trace.failures) == ("full", {"contributions": "Broken('parts')"})
     assert slate.explanation is not None
     assert slate.explanation.contributions == {}
+
+
+def test_a_ranker_that_has_no_parts_to_tell_of_says_so_in_one_line(
+    build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    sources = [Source(Fixed("als", list(range(VIDEOS))), 30)]
+    limit = NextreelError("No parts. Hint: another family.")
+    logging.disable(logging.NOTSET)
+    slate = build(sources, Telling(broken=limit)).recommend(Request(1, NOW, 3, explain=True))
+    assert slate.rows.tolist() == [23, 22, 21]
+    assert (slate.level, slate.trace.failures) == ("full", {"contributions": repr(limit)})
+    assert slate.explanation is not None
+    assert slate.explanation.contributions == {}
+    assert slate.explanation.places["value"].tolist() == [0, 1, 2]
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert record.getMessage() == "no contributions: No parts. Hint: another family."

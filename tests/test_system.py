@@ -293,6 +293,38 @@ def test_a_pair_with_an_unknown_video_is_told_with_its_row(read_only: System) ->
         score_pairs(read_only, pairs)
 
 
+def test_people_of_both_kinds_of_ids_can_stand_in_one_table_of_pairs(system: System) -> None:
+    system._integer_users = True
+    for people, given in ((["1", "abc"], ["1", "abc"]), (["1", "2"], [1, 2]), ([str(2**70)], [str(2**70)])):
+        n = len(people)
+        pairs = pa.table({"user_id": people, "video_id": ["v1"] * n, "timestamp": [0] * n})
+        scored = score_pairs(system, pairs)
+        assert scored["user_id"].to_pylist() == given
+        assert scored["value"].null_count == 0
+
+
+def test_a_table_without_pairs_has_the_columns_of_scores_and_no_rows(read_only: System) -> None:
+    scored = score_pairs(read_only, pa.table({"user_id": [], "video_id": [], "timestamp": []}))
+    assert (scored.num_rows, scored.column_names[-1]) == (0, "value")
+
+
+def test_a_value_that_is_not_finite_is_told_with_the_formula_and_the_first_pair(system: System) -> None:
+    def value(objectives: FloatArray) -> FloatArray:
+        found = objectives[:, 0].copy()
+        found[:] = np.inf if next(calls) else found  # the first pair is fine
+        return found
+
+    calls = iter(range(3))
+    pairs = pa.table(
+        {"user_id": ["person-3", SOMEONE, SOMEONE], "video_id": ["v1", "v2", "v3"], "timestamp": [0, 1, 0]}
+    )
+    system.value, system.recommender = "1 / (share - share)", replace(system.recommender, value=value)
+    with pytest.raises(
+        NextreelError, match=rf"'1 / \(share - share\)', got inf for user '{SOMEONE}' and video 'v2' in row 2\. Hint"
+    ):
+        score_pairs(system, pairs)
+
+
 def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(trained: Path) -> None:
     heavy = ("torch", "catboost", "implicit", "pandas", "polars", "scipy", "sklearn", "faiss", "fastapi")
     program = (

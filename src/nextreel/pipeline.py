@@ -164,8 +164,9 @@ class Recommender:
     def gather(self, request: Request, rows: RowArray | None = None, trace: Trace | None = None) -> Moment:
         """The moment of what the sources propose and the filters keep, or of the given rows as they are.
 
-        Ranks of given rows are taken among the same candidates, so a pair gets the same features either way. The trace
-        is told how many each source proposed.
+        Ranks of given rows are taken among the same candidates, so a pair gets the same features either way, for
+        requests of one k: a longer list may have more candidates, among which ranks are others. The trace is told how
+        many each source proposed.
         """
         user = self.store.user(request.user_id)
         moment = self._candidates(request, user, Trace() if trace is None else trace)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.ordering.chain import Arranged
-from nextreel.types import UNKNOWN, Explaining, Explanation, FloatArray, Matrix, Ranker, Trace
+from nextreel.types import UNKNOWN, Explaining, Explanation, FloatArray, Matrix, NextreelError, Ranker, Trace
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ def explained(
         try:
             listed = Matrix(matrix.names, matrix.values[arranged.positions])
             contributions, features = teller.contributions(listed), matrix.names
+        except NextreelError as error:  # a model that has no such parts: the message says all
+            log.warning("no contributions: %s", error)
+            trace.failures["contributions"] = repr(error)
         except Exception as error:  # the list stands, whatever cannot be told of it
             log.exception("no contributions")
             trace.failures["contributions"] = repr(error)

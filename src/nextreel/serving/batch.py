@@ -21,6 +21,7 @@ from pyarrow import parquet
 from nextreel.folders import alone, whole, write_whole
 from nextreel.progress import Advance, Progress, silent
 from nextreel.retrieval.two_tower.retriever import TwoTower
+from nextreel.serving.pairs import context, ids, seconds
 from nextreel.types import FloatArray, NextreelError, Request, UserId, VideoId
 
 if TYPE_CHECKING:
@@ -208,8 +209,8 @@ def _towers(system: System) -> TwoTower:
 
 
 def _column(people: Sequence[UserId]) -> pa.Array:
-    """The ids as a column of one type: all texts, unless all are integers."""
-    if people and all(isinstance(one, int) for one in people):
+    """The ids as a column of one type: all texts, unless all are integers that it can hold."""
+    if people and all(isinstance(one, int) and -(2**63) <= one < 2**63 for one in people):
         return pa.array(people, pa.int64())
     return pa.array([str(one) for one in people], pa.string())
 
@@ -286,14 +287,16 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
     """The pairs with a column for each objective and the joined `value`, in their order.
 
     A pair is judged by the state of now at its timestamp, and where the columns device, location and surface say.
-    Raises `NextreelError` for a video the release does not know, or a release without a ranker.
+    Its ranks are among the candidates of a list of one video: a long list, which has more of them, may score it
+    otherwise. Raises `NextreelError` for a video the release does not know, a row without user, video or time, a value
+    that is not finite, or a release without a ranker.
     """
     recommender = system.recommender
     ranker = recommender.ranker
     if ranker is None:
         raise NextreelError(f"Expected a release with a ranker, got {system.release} without one.")
-    users = [system.resolve_user(str(user)) for user in pairs["user_id"].to_pylist()]
-    videos = [system.resolve_video(str(video)) for video in pairs["video_id"].to_pylist()]
+    users = [system.resolve_user(user) for user in ids(pairs, "user_id")]
+    videos = [system.resolve_video(video) for video in ids(pairs, "video_id")]
     rows = system.catalogue.rows(videos)
     if (rows < 0).any():
         first = int(np.argmax(rows < 0))
@@ -304,7 +307,7 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
     objectives = np.empty((len(rows), len(ranker.objectives)), np.float32)
     value = np.empty(len(rows), np.float32)
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for number, key in enumerate(zip(users, _seconds(pairs), *_context(pairs), strict=True)):
+    for number, key in enumerate(zip(users, seconds(pairs), *context(pairs), strict=True)):
         groups.setdefault(key, []).append(number)
     with progress("scoring", len(rows)) as advance:
         for (user, at, device, country, surface), numbers in groups.items():
@@ -313,19 +316,18 @@ def score_pairs(system: System, pairs: pa.Table, progress: Progress = silent) ->
             objectives[numbers] = ranker.score(recommender.matrix(moment_of_pairs))
             value[numbers] = recommender.value(objectives[numbers])
             advance(len(numbers))
-    scored = pa.table({"user_id": users, "video_id": videos, "timestamp": pairs["timestamp"]})
+    if not np.isfinite(value).all():
+        first = int(np.argmin(np.isfinite(value)))
+        raise NextreelError(
+            f"Expected a finite value of every pair by the formula '{system.value}', got {value[first]} for user "
+            f"{users[first]!r} and video {videos[first]!r} in row {first + 1:,}. "
+            "Hint: declare a formula without, say, a division by what may be 0: nextreel value FORMULA"
+        )
+    columns = {"user_id": _column(users), "video_id": pa.array(videos, _video_type(system))}
+    scored = pa.table(columns | {"timestamp": pairs["timestamp"]})
     for column, name in enumerate(ranker.objectives):
         scored = scored.append_column(name, pa.array(objectives[:, column]))
     return scored.append_column("value", pa.array(value))
-
-
-def _context(pairs: pa.Table) -> list[list[str | None]]:
-    """The columns device, location and surface as text, None where there is nothing."""
-    nothing: list[str | None] = [None] * len(pairs)
-    return [
-        pairs[name].cast(pa.string()).to_pylist() if name in pairs.column_names else nothing
-        for name in ("device", "location", "surface")
-    ]
 
 
 def moment(system: System, user_id: UserId | None, at: At) -> float:
@@ -341,10 +343,3 @@ def moment(system: System, user_id: UserId | None, at: At) -> float:
 def request_of(system: System, user_id: UserId, at: At, k: int = 10) -> Request:
     """The request of one person; after the `last` event, for whenever the next one comes."""
     return Request(user_id, moment(system, user_id, at), k, anytime=at == "last")
-
-
-def _seconds(pairs: pa.Table) -> list[float]:
-    column = pairs["timestamp"]
-    if pa.types.is_timestamp(column.type):
-        return [one / 1e6 for one in column.cast(pa.timestamp("us")).cast(pa.int64()).to_pylist()]
-    return [float(one) for one in column.to_pylist()]
