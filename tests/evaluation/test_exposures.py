@@ -19,12 +19,13 @@ from rich.console import Console
 from nextreel.assembly import Config, build
 from nextreel.data import Dataset
 from nextreel.evaluation import ExposureResults, evaluate_exposures, outcomes, report
-from nextreel.evaluation.exposures import PROTOCOL, SMOOTHING, Shown, baselines, plan, score
+from nextreel.evaluation.exposures import PROTOCOL, SMOOTHING, Shown, _finite, baselines, plan, score
 from nextreel.evaluation.outcomes import Scored
 from nextreel.evaluation.protocols import new_store
 from nextreel.evaluation.seeds import over
 from nextreel.evaluation.trials import EvaluationError
 from nextreel.progress import silent
+from nextreel.ranking.value import FormulaError
 from nextreel.training.exposures import exposures
 from nextreel.training.fit import Fitted, fit
 from nextreel.types import Catalogue, FloatArray, Kind
@@ -193,8 +194,14 @@ def test_outsiders_know_the_history_alone(anew: Anew, shown: Shown, tiny_dataset
 
 
 def test_a_formula_that_is_no_number_somewhere_is_refused(anew: Anew, shown: Shown) -> None:
-    with pytest.raises(EvaluationError, match="divides by 0"):
+    with pytest.raises(FormulaError, match="finite value"):
         score(anew(), shown, 1, "1 / (click - click)", silent)
+
+
+def test_a_value_that_is_no_number_is_told_and_not_judged() -> None:
+    values = np.array([0.5, np.inf, np.nan], np.float32)
+    with pytest.raises(EvaluationError, match="each of 3 exposures, got 2 that are not"):
+        _finite(values)
 
 
 def test_results_tell_every_answer_that_was_learnt_and_where_they_come_from(
