@@ -209,7 +209,7 @@ def test_infinite_values_are_refused_and_missing_ones_are_not(
     ("family", "changes", "said"),
     [
         ("catboost", {"rows": 1e-9}, "CatBoost can fit, got its error: Too few sampling units"),
-        ("lightgbm", {"rows": 1e-9}, r"LightGBM can fit, got its error: Check failed: \(num_data\)"),
+        ("lightgbm", {"rows": 1e-9}, r"LightGBM can fit, got its error: Check failed: \(num_data\) > \(0\)\. Hint"),
         ("xgboost", {"l2": 1e300}, r"XGBoost can fit, got its error: Out of range value for reg_lambda"),
     ],
 )

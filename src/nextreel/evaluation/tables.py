@@ -72,7 +72,8 @@ class View:
         for number, head in enumerate(self.heads):
             broken = head[:1] + head[1:].replace("@", "\n@")  # a narrow column for a long name
             side: Literal["left", "right"] = "left" if number < self.names else "right"
-            table.add_column(broken, justify=side, no_wrap=number not in self.prose)
+            prose = number in self.prose
+            table.add_column(broken, justify=side, no_wrap=not prose, overflow="fold" if prose else "ellipsis")
         for line, bold in zip(self.lines, self.bold or [False] * len(self.lines), strict=True):
             table.add_row(*map(escape, line), style="bold" if bold else None)
         return table

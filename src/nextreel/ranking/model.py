@@ -11,7 +11,7 @@ from typing import Protocol
 
 from nextreel.types import FloatArray, NextreelError
 
-_PLACE = re.compile(r"^(\[[\d:]+\] )?\S+\.[a-z]+:\d+: ")  # of the library's own source
+_PLACE = re.compile(r"^(\[[\d:]+\] )?\S+\.[a-z]+:\d+: | at \S+, line \d+ ?\.?$")  # in the library's own source
 
 
 class FitError(NextreelError):
@@ -24,7 +24,8 @@ def refusals(library: str, own: type[Exception]) -> Iterator[None]:
     try:
         yield
     except own as error:
-        said = _PLACE.sub("", str(error).strip().partition("\n")[0]).strip().rstrip(" .")  # a stack may follow
+        first = str(error).strip().partition("\n")[0].strip()  # a stack may follow
+        said = _PLACE.sub("", first).rstrip(" .")
         raise FitError(
             f"Expected rows and parameters that {library} can fit, got its error: {said}. "
             f"Hint: other values below [ranker.{library.lower()}], or more data."
