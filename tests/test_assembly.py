@@ -10,7 +10,7 @@ from nextreel.evaluation.protocols import new_store
 from nextreel.retrieval.als import Als
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
-from nextreel.training.fit import fit_models
+from nextreel.training.fit import fit, fit_models
 from nextreel.types import NextreelError, Request
 
 NEW = ("similar", "multi_query", "fresh", "subscribed")
@@ -108,3 +108,15 @@ def test_sources_of_no_weight_at_all_have_no_order(
         build(config, tiny_dataset.catalogue, store, models, None, timed=True)
     alone = only(config, "als")
     build(alone, tiny_dataset.catalogue, store, models, None, timed=True)  # has its scores
+
+
+def test_where_no_source_proposes_there_is_no_recommender(
+    models: Models, tiny_dataset: Dataset, tiny_config: Config, store: MemoryStore
+) -> None:
+    catalogue = tiny_dataset.catalogue
+    with pytest.raises(ConfigError, match=r"got a quota of 0 for each. Hint: give one a quota in \[quotas\]"):
+        build(with_quotas(tiny_config), catalogue, store, models, None, timed=True)
+    with pytest.raises(ConfigError, match="got quotas of fresh alone, which these data cannot have"):
+        build(with_quotas(tiny_config, fresh=5), catalogue, store, models, None, timed=False)
+    with pytest.raises(ConfigError, match="a quota of 0 for each"):
+        fit(tiny_dataset, with_quotas(tiny_config))

@@ -42,3 +42,21 @@ def test_one_source_alone_has_the_only_quota() -> None:
     assert only(Config(), "popular_1d").quotas.popular_1d == 1  # one that has none by default
     with pytest.raises(ConfigError, match="No source 'magic'"):
         only(Config(), "magic")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("per_place = inf", "per_place"),
+        ("[order]\nfreshness = inf", "order.freshness"),
+        ("[order.dpp]\nstrength = inf", "order.dpp.strength"),
+        ("[order.explore]\nnovelty = nan", "order.explore.novelty"),
+        ("[als]\nhalf_life_days = inf", "als.half_life_days"),
+        ("[moments]\nhorizon_days = inf", "moments.horizon_days"),
+    ],
+)
+def test_infinity_and_nan_are_no_value_of_any_parameter(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"{told}: Input should be a finite number"):
+        load_config(file)

@@ -243,7 +243,7 @@ def build(
     """The Recommender of these models over this store, in the stages that the configuration asks for.
 
     `columns` are those that the ranker reads: no other feature is computed. None: every one that the data allow.
-    Raises `NextreelError` for a promoted video that the catalogue does not have.
+    Raises `NextreelError` for a promoted video that the catalogue does not have, and where no source proposes.
     """
     counters, quotas = store.counters, config.quotas
     if not timed:  # there is no popularity but that of all time
@@ -269,6 +269,10 @@ def build(
         for name, retriever in retrievers.items()
         if retriever is not None and getattr(quotas, name) > 0
     ]
+    if not sources:
+        given = ", ".join(name for name, quota in config.quotas.model_dump().items() if quota)
+        why = f"quotas of {given} alone, which these data cannot have" if given else "a quota of 0 for each"
+        raise ConfigError(f"Expected a source that proposes videos, got {why}. Hint: give one a quota in [quotas].")
     if len(sources) > 1 and not any(source.weight for source in sources):
         names = ", ".join(source.retriever.name for source in sources)
         raise ConfigError(f"Expected a weight above 0 for at least one of the sources {names}, got 0 for each.")

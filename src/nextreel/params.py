@@ -1,4 +1,4 @@
-"""The base of every hyper-parameter class: frozen, unknown keys forbidden, each parameter written once."""
+"""The base of every hyper-parameter class: frozen, finite, unknown keys forbidden, each parameter written once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Params(BaseModel):
-    """A frozen set of hyper-parameters; an unknown key or a wrong type is an error that names it.
+    """A frozen set of hyper-parameters; an unknown key, a wrong type, infinity or NaN is an error that names it.
 
     >>> class Example(Params):
     ...     factors: int = 20
@@ -14,4 +14,4 @@ class Params(BaseModel):
     8
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)

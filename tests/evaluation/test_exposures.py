@@ -266,7 +266,7 @@ def test_data_that_cannot_be_judged_are_refused_before_a_fit(
         (replace(tiny_dataset, timed=False), light, 1, "time stamps"),
         (replace(tiny_dataset, events=silent_events), light, 1, "frozen, live and leave-last-out need none"),
         (tiny_dataset, light, 0, "at least 1, got 0"),
-        (tiny_dataset, light, 10**6, "got none to judge"),
+        (tiny_dataset, light, 10**6, "the last tenth of the events has, got 1,000,000. Hint: a smaller --every."),
         (tiny_dataset, mute, 1, "exposures.visits above 0"),
         (tiny_dataset, strict, 1, "lower exposures.least"),
     ):

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from optuna import load_study
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from rich.console import Console
 
 from nextreel.assembly import Config, build, load_config, merged
 from nextreel.data import Dataset
@@ -142,6 +144,12 @@ def test_a_file_narrows_leaves_out_and_adds(tmp_path: Path) -> None:
             "expected parameters of catboost, got ranker.catboost.seed",
         ),
         ("[ranker.xgboost]\ndepth = { low = 1, high = 9 }", "expected parameters of catboost, got ranker.xgboost"),
+        ("[ranker]\ncatboost = false", r"expected a table \[ranker.catboost\], got False"),
+        (
+            "[ranker.catboost]\nmost = { low = 1, high = 2 }",
+            "expected parameters of catboost, got ranker.catboost.most",
+        ),
+        ("[ranker.catboost]\nl2 = { low = 1, high = inf }", "high: Input should be a finite number"),
         ("[ranker.catboost]\ndepth = 3", "expected a table for ranker.catboost.depth, got 3"),
         ("[ranker.catboost]\ndepth = { low = 9, high = 1 }", "ranker.catboost.depth: Value error, expected low below"),
         ("[ranker.catboost]\nl2 = { low = 0, high = 9, log = true }", "expected low above 0 where log is true"),
@@ -281,6 +289,17 @@ def test_data_without_time_stamps_are_judged_at_one_time(tiny_dataset: Dataset, 
     assert 0 < offered.judge(light, "recall@100") <= 1
 
 
+@pytest.mark.parametrize(("value", "wrong"), [("1 / (relevance - relevance)", "inf"), ("log(-abs(relevance))", "nan")])
+def test_a_value_that_is_no_number_is_no_result(
+    value: str, wrong: str, kept: tuple[Offered, Fitted, Path], light: Config
+) -> None:
+    config = light.model_copy(update={"ranker": light.ranker.model_copy(update={"value": value})})
+    n = len(kept[0].values)
+    with pytest.raises(EvaluationError, match=f"finite value of each of {n:,} candidates, got {n:,}") as error:
+        kept[0].judge(config, "ndcg@10")
+    assert "Hint" in str(error.value), wrong
+
+
 def test_equals_keep_their_order_and_lists_end_at_100() -> None:
     n = 130
     right = np.zeros(n, np.bool_)
@@ -364,7 +383,7 @@ def test_an_interrupted_study_can_be_used_and_goes_on(space: tuning.Space, tmp_p
 
     found = run(space, tmp_path / "study", interrupted, trials=9, seeds=1)
     assert found.interrupted
-    assert (len(found.tried), found.failed) == (2, 1)
+    assert (len(found.tried), len(found.failed)) == (2, 1)
     assert (tmp_path / "study" / "best.toml").is_file()
     again = run(space, tmp_path / "study", trials=2, seeds=1)
     assert not again.interrupted
@@ -376,7 +395,7 @@ def test_a_trial_whose_process_was_killed_counts_as_failed(space: tuning.Space, 
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study" / "study.journal")))
     load_study(study_name="catboost", storage=storage).ask()  # and never told
     found = run(space, tmp_path / "study", trials=1, seeds=1)
-    assert (len(found.tried), found.failed) == (2, 1)
+    assert (len(found.tried), len(found.failed)) == (2, 1)
 
 
 def test_the_configuration_itself_is_judged_even_when_its_trial_was_interrupted(
@@ -415,14 +434,58 @@ def test_a_trial_that_cannot_be_fitted_is_left_out_but_the_configuration_itself_
         return hill(config)
 
     found = run(space, tmp_path / "study", judge, trials=3, seeds=1)
-    assert (len(found.tried), found.failed) == (1, 2)
+    assert (len(found.tried), len(found.failed)) == (1, 2)
     assert "2 failed or interrupted" in found.summary()
+    assert {one.reason for one in found.failed} == {"Expected a fit that converges."}
+    assert all(one.drawn["start"] != 0.5 for one in found.failed)
+    written = (tmp_path / "study" / "study.md").read_text()
+    assert written.count("| Expected a fit that converges. |") == 2
+    assert f"| {found.failed[0].number} | start " in written
 
     def never(config: Config) -> float:
         raise NextreelError("Expected a fit that converges.")
 
-    with pytest.raises(NextreelError, match="converges"):
+    with pytest.raises(StudyError, match=r"a configuration that can be judged.*converges"):
         run(space, tmp_path / "other", never, trials=3, seeds=1)
+    with pytest.raises(StudyError, match=r"whose first trial was judged, got none.*Hint: more trials"):
+        run(space, tmp_path / "other", hill, trials=0, seeds=1)
+    assert run(space, tmp_path / "other", trials=1, seeds=1).failed[0].reason == "Expected a fit that converges."
+
+
+def test_an_error_of_a_library_fails_its_trial_alone(
+    kept: tuple[Offered, Fitted, Path], light: Config, tmp_path: Path
+) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(
+        "[ranker.lightgbm]\nrows = { choices = [0.7, 1e-9] }\n"
+        + "".join(f"{name} = false\n" for name in ("iterations", "learning_rate", "l2", "columns", "leaves", "least"))
+        + "order_iterations = { low = 4, high = 20 }\n"
+    )
+    space = tuning.space_of(light, "lightgbm", file)
+    judge = partial(kept[0].judge, metric="ndcg@10")
+    found = tuning.search(space, space.config(light, {}), judge, tmp_path / "study", "v", Terms(trials=8, seeds=1))
+    assert len(found.tried) + len(found.failed) == 8
+    assert {one.drawn["lightgbm.rows"] for one in found.tried} == {0.7}
+    assert {one.drawn["lightgbm.rows"] for one in found.failed} == {1e-9}
+    assert all("LightGBM can fit" in one.reason for one in found.failed)
+    assert (tmp_path / "study" / "best.toml").is_file()
+
+
+def test_a_terminal_of_80_columns_shows_every_figure_of_a_study(tmp_path: Path) -> None:
+    def judge(config: Config) -> float:
+        if config.ranker.start > 2:
+            raise NextreelError(f"Expected a fit that converges: {'x' * 90}.")
+        return hill(config)
+
+    found = tuning.search(tuning.space_of(BASE, "catboost"), BASE, judge, tmp_path, "v", Terms(trials=8, seeds=2))
+    failures = found.failures()
+    assert failures is not None
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(found.view().rich(), failures.rich())
+    shown = console.export_text()
+    assert "…" not in shown
+    assert all(f"{one.mean:.4f} ({one.spread:.4f})" in shown for one in found.tried)
+    assert shown.count("x") >= 90 * len(found.failed)  # a word as long as that is cut nowhere
 
 
 def test_the_best_configuration_is_a_file_that_config_reads(tmp_path: Path) -> None:

@@ -193,14 +193,14 @@ def test_a_missing_value_is_scored_and_every_row_gets_one(model: Model) -> None:
         assert np.isfinite(scores).all()
 
 
-def test_infinite_and_constant_columns_do_no_harm() -> None:
-    train, valid = planted(0, 40), planted(1, 20)
+def test_a_constant_column_does_no_harm_nor_an_infinite_value_that_is_served() -> None:
+    train, valid, unseen = planted(0, 40), planted(1, 20), planted(2)
     for rows in (train, valid):
-        rows.values[::50, 0], rows.values[1::50, 2] = np.inf, -np.inf
         rows.values[:, 1] = 7
-    scores = deepfm.fit(train, valid, "ranking", SMALL).scorer.score(planted(2).values)
-    assert np.isfinite(scores).all()
-    assert gauc(planted(2).labels, scores, planted(2).groups) > 0.85
+    scorer = deepfm.fit(train, valid, "ranking", SMALL).scorer
+    assert gauc(unseen.labels, scorer.score(unseen.values), unseen.groups) > 0.85
+    unseen.values[::50, 0], unseen.values[1::50, 2] = np.inf, -np.inf
+    assert np.isfinite(scorer.score(unseen.values)).all()
 
 
 def test_the_same_seed_gives_the_same_scores(model: Model) -> None:
@@ -272,9 +272,10 @@ def test_rows_without_a_positive_are_refused(part: str) -> None:
             deepfm.fit(*parts, "ranking", SMALL)
 
 
-def test_a_fit_that_does_not_converge_is_refused() -> None:
-    with pytest.raises(NextreelError, match="Hint: a smaller learning_rate"):
-        deepfm.fit(crossed(0), crossed(1), "probability", SMALL.model_copy(update={"learning_rate": 1e30}))
+@pytest.mark.parametrize("loss", ["ranking", "probability"])
+def test_a_fit_that_does_not_converge_is_refused(loss: Loss) -> None:
+    with pytest.raises(NextreelError, match=r"Expected finite scores.*Hint: a smaller learning_rate"):
+        deepfm.fit(crossed(0), crossed(1), loss, SMALL.model_copy(update={"learning_rate": 1e30}))
 
 
 def test_a_missing_pytorch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from nextreel.features import fingerprint
 from nextreel.metrics import gauc, log_loss
 from nextreel.ranking import families
 from nextreel.ranking.families import Family, RankerParams
+from nextreel.ranking.model import FitError
 from nextreel.ranking.ranker import RELEVANCE, FittedRanker
 from nextreel.ranking.rows import Rows
 from nextreel.types import Matrix, NextreelError
@@ -162,6 +164,86 @@ def test_rows_without_a_positive_are_refused(family: str, part: str, planted: Pl
         train, valid = (wrong, good) if part == "training" else (good, wrong)
         with pytest.raises(NextreelError, match=f"Expected {part} moments with at least one positive"):
             families.fit({RELEVANCE: train}, {RELEVANCE: valid}, params(family))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_that_teach_nothing_are_refused_alike(family: str, planted: Planted) -> None:
+    good, held = planted(0, 5), planted(1, 5)
+    liked = replace(good, labels=np.ones_like(good.labels))
+    by_moment = replace(good, labels=(good.groups % 2).astype(np.float32))
+    same = replace(good, values=np.tile(np.array([1, np.nan, 3], np.float32), (len(good), 1)))
+    for objective, rows, said in (
+        (RELEVANCE, liked, "Expected a training moment with both positives and negatives.*Hint: more videos"),
+        (RELEVANCE, by_moment, "Expected a training moment with both positives and negatives"),
+        ("click", liked, "Expected training rows with both positives and negatives"),
+        (
+            RELEVANCE,
+            same,
+            "Expected a feature that differs among the training rows, got 3 that are the same in all 100",
+        ),
+        ("click", same, "Expected a feature that differs among the training rows"),
+    ):
+        with pytest.raises(NextreelError, match=said) as error:
+            families.fit({objective: rows}, {objective: held}, params(family))
+        assert type(error.value) is NextreelError  # no library was asked
+    families.fit({"click": by_moment}, {"click": held}, params(family))  # a probability needs no order
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("part", ["training", "validation"])
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+def test_infinite_values_are_refused_and_missing_ones_are_not(
+    family: str, part: str, infinity: float, planted: Planted
+) -> None:
+    good, values = planted(0, 5), planted(0, 5).values.copy()
+    values[7, 2] = infinity
+    bad = replace(good, values=values)
+    train, valid = (bad, good) if part == "training" else (good, bad)
+    with pytest.raises(NextreelError, match=f"Expected {part} rows of numbers.*got infinity in plays"):
+        families.fit({RELEVANCE: train}, {RELEVANCE: valid}, params(family))
+    missing = replace(good, values=np.where(np.isinf(values), np.float32(np.nan), values))
+    families.fit({RELEVANCE: missing}, {RELEVANCE: missing}, params(family))
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "said"),
+    [
+        ("catboost", {"rows": 1e-9}, "CatBoost can fit, got its error: Too few sampling units"),
+        ("lightgbm", {"rows": 1e-9}, r"LightGBM can fit, got its error: Check failed: \(num_data\) > \(0\)\. Hint"),
+        ("xgboost", {"l2": 1e300}, r"XGBoost can fit, got its error: Out of range value for reg_lambda"),
+    ],
+)
+@pytest.mark.parametrize("objective", [RELEVANCE, "click"])
+def test_an_error_of_a_library_is_told_in_one_line(
+    family: str, changes: dict[str, float], said: str, objective: str, planted: Planted
+) -> None:
+    own = getattr(SMALL, family).model_copy(update=changes)
+    with pytest.raises(FitError, match=said) as error:
+        families.fit({objective: planted(0)}, {objective: planted(1)}, params(family).model_copy(update={family: own}))
+    assert f"Hint: other values below [ranker.{family}]" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert error.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("family", FAMILIES[:3])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threads": 0},
+        {"threads": -5},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"learning_rate": float("inf")},
+        {"learning_rate": float("nan")},
+        {"l2": float("inf")},
+        {"rows": float("nan")},
+    ],
+)
+def test_a_parameter_that_no_boosting_library_takes_is_refused(family: str, wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValidationError, match=rf"{family}\.{name}\n"):
+        RankerParams.model_validate({family: wrong})
+    RankerParams.model_validate({family: {"threads": -1, "seed": 0}})
 
 
 @pytest.mark.parametrize(

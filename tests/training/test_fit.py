@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nextreel.assembly import Config, Models
-from nextreel.data import Dataset
+from nextreel.data import Dataset, load
 from nextreel.features import among, names
 from nextreel.metrics import auc, gauc
 from nextreel.pipeline import Recommender, Source
@@ -22,6 +23,7 @@ from nextreel.store import MemoryStore
 from nextreel.training import Fitted, fit
 from nextreel.training.moments import examples
 from nextreel.types import (
+    DAY,
     UNKNOWN,
     Events,
     FloatArray,
@@ -371,3 +373,31 @@ def test_the_towers_alone_give_their_own_order(still: Any) -> None:
         best = whole.rows[np.argsort(-towers.score(request, user, whole.rows), kind="stable")[:15]]
         assert slate.rows.tolist() == best.tolist()
         assert len(moment) == 50
+
+
+@pytest.mark.parametrize("family", ["catboost", "lightgbm", "xgboost", "deepfm"])
+def test_one_video_is_nothing_to_rank(family: str, quick_config: Config, tmp_path: Path) -> None:
+    lines = [f"u{number},v0,{1_700_000_000 + 60 * number}" for number in range(60)]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,video_id,timestamp", *lines]))
+    config = quick_config.model_copy(update={"ranker": quick_config.ranker.model_copy(update={"family": family})})
+    with pytest.raises(NextreelError, match="Expected a training moment with both positives and negatives"):
+        fit(load(tmp_path), config)
+
+
+@pytest.mark.parametrize(("people", "videos", "watched", "days"), [(1, 3, 8, 1.0), (1, 30, 40, 1.0), (2, 5, 12, 0.1)])
+def test_very_little_data_make_a_system_or_an_error_that_says_what_they_lack(
+    people: int, videos: int, watched: int, days: float, quick_config: Config, tmp_path: Path
+) -> None:
+    said = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        who, what = rng.integers(people, size=watched), rng.integers(videos, size=watched)
+        lines = [f"u{a},v{b},{1.7e9 + n * days * DAY:.0f}" for n, (a, b) in enumerate(zip(who, what, strict=True))]
+        (tmp_path / "interactions.csv").write_text("\n".join(["user_id,video_id,timestamp", *lines]))
+        try:
+            fit(load(tmp_path), quick_config)
+        except NextreelError as error:
+            said.append(str(error))
+        else:
+            said.append("fitted")
+    assert all(one == "fitted" or "Hint:" in one for one in said), said

@@ -95,9 +95,9 @@ def tune(
         judge = partial(offered.judge, metric=metric)
         found = tuning.search(searched, settings, judge, out / family, offered.version, terms, progress)
     show.out.print(found.view().rich())
-    important = found.important()
-    if important is not None:
-        show.out.print(important.rich())
+    for more in (found.important(), found.failures()):
+        if more is not None:
+            show.out.print(more.rich())
     if found.interrupted:
         show.out.print("Interrupted: the same command goes on.")
     show.out.print(found.summary(), soft_wrap=True)

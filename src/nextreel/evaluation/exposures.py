@@ -97,10 +97,16 @@ def plan(dataset: Dataset, config: Config, every: int = 1) -> Shown:
     split = int(np.count_nonzero(part < 2))
     history, test = dataset.events.take(slice(0, split)), dataset.events.take(slice(split, None))
     shown = exposures(test, dataset.catalogue, config.exposures)
-    if not len(shown) or int(shown.visit.max()) + 1 < every:
+    if not len(shown):
         raise EvaluationError(
             "Expected impressions (events of kind `impression`, what people were shown) in the last tenth of the "
             "events, got none to judge. Hint: the protocols frozen, live and leave-last-out need none."
+        )
+    visits = int(shown.visit.max()) + 1
+    if visits < every:
+        raise EvaluationError(
+            f"Expected every n-th visit for an n of at most {visits:,}, as many as the last tenth of the events has, "
+            f"got {every:,}. Hint: a smaller --every."
         )
     return Shown(history, test, shown)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,6 +53,7 @@ class View:
     lines: Sequence[Sequence[str]]
     bold: Sequence[bool] = ()  # for each line; none where left out
     names: int = 1  # so many columns at the left hold names, the others numbers
+    prose: Sequence[int] = ()  # columns whose cells may take several lines, so that no other is cut short
 
     def markdown(self) -> list[str]:
         """The lines of the table as Markdown, without the title."""
@@ -70,7 +71,9 @@ class View:
         table = Table(title=self.title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=padding)
         for number, head in enumerate(self.heads):
             broken = head[:1] + head[1:].replace("@", "\n@")  # a narrow column for a long name
-            table.add_column(broken, justify="left" if number < self.names else "right", no_wrap=True)
+            side: Literal["left", "right"] = "left" if number < self.names else "right"
+            prose = number in self.prose
+            table.add_column(broken, justify=side, no_wrap=not prose, overflow="fold" if prose else "ellipsis")
         for line, bold in zip(self.lines, self.bold or [False] * len(self.lines), strict=True):
             table.add_row(*map(escape, line), style="bold" if bold else None)
         return table

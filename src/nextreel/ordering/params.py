@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from nextreel.params import Params
 
@@ -51,9 +51,16 @@ class PromoteParams(Params):
     share: float = Field(default=0.0, ge=0, le=1)  # or this part of the places, rounded down, spread over the list
     most: int | None = Field(default=None, ge=1)  # promoted videos in one list at most; None: as many as have a place
 
+    @field_validator("videos", mode="before")
+    @classmethod
+    def _ids(cls, videos: Any) -> Any:
+        if isinstance(videos, list | tuple) and any(isinstance(video, bool) for video in videos):
+            raise ValueError(f"expected ids of videos, got {list(videos)}")  # true would be the video 1
+        return videos
+
     @model_validator(mode="after")
     def _one_kind_of_places(self) -> Self:
-        if len(set(self.videos)) != len(self.videos):
+        if len(set(map(str, self.videos))) != len(self.videos):  # 7 and "7" are one
             raise ValueError(f"expected each promoted video once, got {list(self.videos)}")
         if len(set(self.places)) != len(self.places) or min(self.places, default=0) < 0:
             raise ValueError(f"expected distinct places from 0 on, got {list(self.places)}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from nextreel.ranking.model import Model, shares
+from nextreel.ranking.model import Model, refusals, shares
 from nextreel.ranking.rows import Loss, Rows, check
 from nextreel.ranking.trees import Trees, from_catboost
 from nextreel.ranking.wide import BoostingParams
@@ -70,12 +70,13 @@ def load(folder: Path) -> OwnTrees:
 def fit(train: Rows, valid: Rows, loss: Loss, params: CatBoostParams) -> Model:
     """The objective fitted on `train`, with as many trees as are best on `valid`: by NDCG@10, or by log loss.
 
-    Raises `NextreelError` when either part has no positive row, or CatBoost is missing.
+    Raises `NextreelError` where `check` does, CatBoost is missing, or it refuses them (`FitError`).
     """
-    check(train, valid)
+    check(train, valid, loss)
     watched = _NDCG if loss == "ranking" else "CrossEntropy"
     some = {"bootstrap_type": "Bernoulli", "subsample": params.rows} if params.rows < 1 else {}
-    model = _library().CatBoost(
+    library = _library()
+    model = library.CatBoost(
         some
         | {
             "loss_function": _loss(params) if loss == "ranking" else "CrossEntropy",
@@ -95,12 +96,14 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: CatBoostParams) -> Model:
             "verbose": False,
         }
     )
-    model.fit(_pool(train, loss), eval_set=_pool(valid, loss))
-    found = model.eval_metrics(_pool(valid, loss), [watched], eval_period=model.tree_count_)
+    with refusals("CatBoost", library.CatBoostError):
+        model.fit(_pool(train, loss), eval_set=_pool(valid, loss))
+        found = model.eval_metrics(_pool(valid, loss), [watched], eval_period=model.tree_count_)
+        changes = model.get_feature_importance(type="PredictionValuesChange").tolist()
+        own = _own(model)
     name = "ndcg_at_10_of_candidates" if loss == "ranking" else "log_loss"
     metrics = {name: float(next(iter(found.values()))[-1]), "trees": float(model.tree_count_)}
-    changes = model.get_feature_importance(type="PredictionValuesChange").tolist()
-    return Model(_own(model), metrics, shares(train.names, changes))
+    return Model(own, metrics, shares(train.names, changes))
 
 
 def _own(model: Any) -> OwnTrees:

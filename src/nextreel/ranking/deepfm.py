@@ -84,10 +84,10 @@ def load(folder: Path) -> Network:
 def fit(train: Rows, valid: Rows, loss: Loss, params: DeepFmParams) -> Model:
     """The objective fitted on `train`, as of the epoch that is best on `valid`: by NDCG@10, or by log loss.
 
-    The importance of a column is what shuffling it costs on `valid`. Raises `NextreelError` when either part has no
-    positive row, the fit does not converge, or PyTorch is missing.
+    The importance of a column is what shuffling it costs on `valid`. Raises `NextreelError` where `check` does, the fit
+    does not converge, or PyTorch is missing.
     """
-    check(train, valid)
+    check(train, valid, loss)
     try:
         from nextreel.ranking.deepfm_network import fitted, graph  # noqa: PLC0415  a server works without PyTorch
     except ImportError as error:

@@ -173,7 +173,9 @@ class _Part:
         return float(_mean_loss(scores, self.targets, self.weights, torch.from_numpy(self.sizes), self.loss))
 
     def quality(self, scores: Tensor) -> float:
-        """NDCG@10, or the log loss."""
+        """NDCG@10, or the log loss; NaN where a score is not finite, which would pass for the lowest in an order."""
+        if not torch.isfinite(scores).all():
+            return math.nan
         if self.loss == "probability":
             return self.mean_loss(scores)
         first = np.cumsum(self.sizes) - self.sizes
@@ -287,7 +289,10 @@ def _train(
         elif epoch - best_epoch >= params.patience:
             break
     if not weights:
-        raise NextreelError("Expected a number from validation, got none. Hint: a smaller learning_rate.")
+        raise NextreelError(
+            "Expected finite scores of the validation rows from DeepFM, got none after any epoch. "
+            "Hint: a smaller learning_rate or weight_decay."
+        )
     model.load_state_dict(weights)
     return sign * best, best_epoch
 

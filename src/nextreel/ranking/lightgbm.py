@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nextreel.ranking.model import Model, shares
+from nextreel.ranking.model import Model, refusals, shares
 from nextreel.ranking.rows import Loss, Rows, check
 from nextreel.ranking.wide import BoostingParams, Wide, saved_columns
 from nextreel.types import FloatArray, NextreelError
@@ -58,9 +58,9 @@ def load(folder: Path) -> Booster:
 def fit(train: Rows, valid: Rows, loss: Loss, params: LightGbmParams) -> Model:
     """The objective fitted on `train`, with as many trees as are best on `valid`: an order by NDCG@10, else log loss.
 
-    Raises `NextreelError` when either part has no positive row, or LightGBM is missing.
+    Raises `NextreelError` where `check` does, LightGBM is missing, or it refuses them (`FitError`).
     """
-    check(train, valid)
+    check(train, valid, loss)
     library, grades = _library(), np.unique(np.concatenate([train.labels, valid.labels]))
     given: dict[str, Any] = {
         "learning_rate": params.learning_rate,
@@ -95,14 +95,15 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: LightGbmParams) -> Model:
 
     told: dict[str, dict[str, list[float]]] = {}
     learnt = dataset(train)
-    booster = library.train(
-        given,
-        learnt,
-        params.most(train),
-        valid_sets=[dataset(valid, learnt)],
-        valid_names=["valid"],
-        callbacks=[library.early_stopping(params.early_stopping, verbose=False), library.record_evaluation(told)],
-    )
+    with refusals("LightGBM", library.basic.LightGBMError):
+        booster = library.train(
+            given,
+            learnt,
+            params.most(train),
+            valid_sets=[dataset(valid, learnt)],
+            valid_names=["valid"],
+            callbacks=[library.early_stopping(params.early_stopping, verbose=False), library.record_evaluation(told)],
+        )
     best = booster.best_iteration or params.most(train)
     curve = next(iter(told["valid"].values()))
     name = "ndcg_at_10_of_candidates" if loss == "ranking" else "log_loss"

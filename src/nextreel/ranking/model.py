@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from nextreel.types import FloatArray
+from nextreel.types import FloatArray, NextreelError
+
+_PLACE = re.compile(r"^(\[[\d:]+\] )?\S+\.[a-z]+:\d+: | at \S+, line \d+ ?\.?$")  # in the library's own source
+
+
+class FitError(NextreelError):
+    """A ranker that its library cannot fit on these rows with these parameters."""
+
+
+@contextmanager
+def refusals(library: str, own: type[Exception]) -> Iterator[None]:
+    """Raises `FitError` in place of the library's own error: a person can act on it, and a search can go on."""
+    try:
+        yield
+    except own as error:
+        first = str(error).strip().partition("\n")[0].strip()  # a stack may follow
+        said = _PLACE.sub("", first).rstrip(" .")
+        raise FitError(
+            f"Expected rows and parameters that {library} can fit, got its error: {said}. "
+            f"Hint: other values below [ranker.{library.lower()}], or more data."
+        ) from error
 
 
 class Scorer(Protocol):

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.types import FloatArray, NextreelError
+from nextreel.types import BoolArray, FloatArray, NextreelError
 
 SCORES_AND_RANKS = ("score_", "rank_")  # how the columns begin that every moment has anyway
 
@@ -66,17 +66,52 @@ def varying(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     kept = np.array([name.startswith(SCORES_AND_RANKS) for name in names])
     shared = {id(rows.values): rows.values for rows in tables.values()}
     for values in shared.values():
-        kept |= ~((values == values[:1]) | (np.isnan(values) & np.isnan(values[:1]))).all(axis=0)
+        kept |= ~_same(values)
     chosen = tuple(name for name, keep in zip(names, kept.tolist(), strict=True) if keep)
     narrow = {key: np.ascontiguousarray(values[:, kept]) for key, values in shared.items()}
     return {name: replace(rows, names=chosen, values=narrow[id(rows.values)]) for name, rows in tables.items()}
 
 
-def check(train: Rows, valid: Rows) -> None:
-    """Raises `NextreelError` when either part has no positive row."""
+def check(train: Rows, valid: Rows, loss: Loss) -> None:
+    """Raises `NextreelError` where there is nothing to learn, or a value is infinite; NaN is one that is missing.
+
+    It is one rule for all families: what a library does with such rows is its own affair.
+    """
     for name, part in (("training", train), ("validation", valid)):
         if not len(part) or not (part.labels > 0).any():
             raise NextreelError(
                 f"Expected {name} moments with at least one positive among the candidates, got none. "
                 "Hint: more interactions, or a longer label horizon."
             )
+        infinite = np.flatnonzero(np.isinf(part.values).any(axis=0)).tolist()
+        if infinite:
+            named = ", ".join(part.names[column] for column in infinite)
+            raise NextreelError(
+                f"Expected {name} rows of numbers, or NaN where one is missing, got infinity in {named}. "
+                "Hint: correct what these features are computed from."
+            )
+    if not _answers_differ(train, loss):
+        what = "a training moment" if loss == "ranking" else "training rows"
+        raise NextreelError(
+            f"Expected {what} with both positives and negatives among the candidates, got none to tell apart. "
+            "Hint: more videos to choose from, or more interactions."
+        )
+    if all(_same(train.values[:, [column]]).all() for column in range(len(train.names))):
+        raise NextreelError(
+            f"Expected a feature that differs among the training rows, got {len(train.names)} that are the same in all "
+            f"{len(train):,}. Hint: more videos and more interactions, or more columns that describe them."
+        )
+
+
+def _answers_differ(rows: Rows, loss: Loss) -> bool:
+    """Whether some moment has an order to learn, or some rows have another label than others."""
+    if loss == "probability":
+        return bool(np.ptp(rows.labels) > 0)
+    first = np.cumsum(rows.sizes()) - rows.sizes()
+    return bool((np.maximum.reduceat(rows.labels, first) > np.minimum.reduceat(rows.labels, first)).any())
+
+
+def _same(values: FloatArray) -> BoolArray:
+    """(columns,) whether a column has one value in all rows, or none in all."""
+    same: BoolArray = ((values == values[:1]) | (np.isnan(values) & np.isnan(values[:1]))).all(axis=0)
+    return same

@@ -6,16 +6,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, TypeAlias
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from nextreel.params import Params
 from nextreel.ranking.rows import Rows
 from nextreel.types import FloatArray
 
 COLUMNS_FILE = "columns.npy"
+
+
+def _all_or_some(threads: int) -> int:
+    if threads < 1 and threads != -1:  # a library may end the whole process at 0
+        raise ValueError(f"expected -1 for all cores, or 1 and more, got {threads}")
+    return threads
+
+
+Threads: TypeAlias = Annotated[int, AfterValidator(_all_or_some)]
 
 
 class BoostingParams(Params):
@@ -29,8 +38,8 @@ class BoostingParams(Params):
     columns: float = Field(default=1.0, gt=0, le=1)  # part of the columns that a tree may ask about
     rows: float = Field(default=1.0, gt=0, le=1)  # part of the rows that a tree is grown on
     early_stopping: int = Field(default=50, ge=1)  # iterations without a better validation before it stops
-    seed: int = 42
-    threads: int = -1  # -1: all cores
+    seed: int = Field(default=42, ge=0, lt=2**63)
+    threads: Threads = -1  # -1: all cores
 
     def most(self, rows: Rows) -> int:
         """How many iterations there are at most on these rows."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nextreel.ranking.model import Model, shares
+from nextreel.ranking.model import Model, refusals, shares
 from nextreel.ranking.rows import Loss, Rows, check
 from nextreel.ranking.wide import BoostingParams, Wide, saved_columns
 from nextreel.types import FloatArray, NextreelError
@@ -60,9 +60,9 @@ def load(folder: Path) -> Booster:
 def fit(train: Rows, valid: Rows, loss: Loss, params: XgBoostParams) -> Model:
     """The objective fitted on `train`, with as many trees as are best on `valid`: an order by NDCG@10, else log loss.
 
-    Raises `NextreelError` when either part has no positive row, or XGBoost is missing.
+    Raises `NextreelError` where `check` does, XGBoost is missing, or it refuses them (`FitError`).
     """
-    check(train, valid)
+    check(train, valid, loss)
     library = _library()
     watched = "ndcg@10" if loss == "ranking" else "logloss"
     given: dict[str, Any] = {
@@ -92,15 +92,16 @@ def fit(train: Rows, valid: Rows, loss: Loss, params: XgBoostParams) -> Model:
         return library.DMatrix(rows.values, rows.labels, weight=weights, base_margin=rows.start, qid=groups)
 
     told: dict[str, dict[str, list[float]]] = {}
-    booster = library.train(
-        given,
-        matrix(train),
-        params.most(train),
-        evals=[(matrix(valid), "valid")],
-        early_stopping_rounds=params.early_stopping,
-        evals_result=told,
-        verbose_eval=False,
-    )
+    with refusals("XGBoost", library.core.XGBoostError):
+        booster = library.train(
+            given,
+            matrix(train),
+            params.most(train),
+            evals=[(matrix(valid), "valid")],
+            early_stopping_rounds=params.early_stopping,
+            evals_result=told,
+            verbose_eval=False,
+        )
     best = booster.best_iteration + 1
     booster = booster[:best]
     name = "ndcg_at_10_of_candidates" if loss == "ranking" else "log_loss"

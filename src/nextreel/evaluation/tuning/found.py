@@ -38,6 +38,15 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """A trial that came to nothing."""
+
+    number: int
+    drawn: Mapping[str, Value]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Found:
     """A study as it stands."""
 
@@ -46,7 +55,7 @@ class Found:
     metric: Metric
     tried: tuple[Tried, ...]  # best first
     pruned: int
-    failed: int  # or interrupted
+    failed: tuple[Failed, ...]  # or interrupted, by number
     importance: Mapping[str, float]  # of each parameter, most important first; empty where too little was tried
     interrupted: bool = False
 
@@ -68,7 +77,7 @@ class Found:
     def summary(self) -> str:
         """What was found, in a sentence or two."""
         counts = f"{len(self.tried)} trials judged with {len(self.best.values)} seeds, {self.pruned} pruned"
-        counts += f", {self.failed} failed or interrupted" if self.failed else ""
+        counts += f", {len(self.failed)} failed or interrupted" if self.failed else ""
         if self.best.defaults:
             return f"{counts}. No trial beats the configuration itself: {self.metric} {self._cell(self.best)}."
         return (
@@ -84,14 +93,21 @@ class Found:
         lines = [
             [
                 f"{one.number}{' (defaults)' if one.defaults else ''}",
-                ", ".join(f"{self._short(name)} {_told(value)}" for name, value in one.drawn.items()),
+                self._parameters(one.drawn),
                 self._cell(one),
                 f"{one.mean - self.defaults.mean:+.4f}",
             ]
             for one in shown
         ]
         heads = ["trial", "parameters", self.metric, "against the defaults"]
-        return View(f"The best trials of {self.space.family}", heads, lines, [one.defaults for one in shown], names=2)
+        bold = [one.defaults for one in shown]
+        return View(f"The best trials of {self.space.family}", heads, lines, bold, names=2, prose=[1])
+
+    def failures(self) -> View | None:
+        """The trials that came to nothing, and why; None where each was judged or pruned."""
+        lines = [[str(one.number), self._parameters(one.drawn), one.reason] for one in self.failed[-SHOWN:]]
+        heads = ["trial", "parameters", "reason"]
+        return View("Trials that failed", heads, lines, names=3, prose=[1, 2]) if lines else None
 
     def important(self) -> View | None:
         """How much each parameter matters; None where too little was tried to say."""
@@ -102,9 +118,9 @@ class Found:
         """The summary and the tables."""
         lines = [f"`{self.space.family}`: {self.summary()}", "", "Mean over the seeds (half the range).", ""]
         lines += self.view().markdown()
-        important = self.important()
-        if important is not None:
-            lines += ["", f"{important.title}:", "", *important.markdown()]
+        for more in (self.important(), self.failures()):
+            if more is not None:
+                lines += ["", f"{more.title}:", "", *more.markdown()]
         return "\n".join(lines) + "\n"
 
     def to_toml(self) -> str:
@@ -116,6 +132,9 @@ class Found:
 
     def _cell(self, one: Tried) -> str:
         return f"{one.mean:.4f} ({one.spread:.4f})"
+
+    def _parameters(self, drawn: Mapping[str, Value]) -> str:
+        return ", ".join(f"{self._short(name)} {_told(value)}" for name, value in drawn.items())
 
     def _short(self, name: str) -> str:
         return name.removeprefix(f"{self.space.family}.")

@@ -77,10 +77,20 @@ class Offered:
         return METRICS[metric](self.places(scores))
 
     def judge(self, config: Config, metric: Metric) -> float:
-        """The metric of the ranker that this configuration has: the mean over times of the mean over requests."""
+        """The metric of the ranker that this configuration has: the mean over times of the mean over requests.
+
+        Raises `EvaluationError` where the value of a candidate is no finite number: it would pass for the lowest.
+        """
         ranker = fit_ranker(self.rows, config)
         value = formula(config.ranker.value, ranker.objectives)
-        each = self.each(value(ranker.score(Matrix(self.names, self.values))), metric)
+        scores = value(ranker.score(Matrix(self.names, self.values)))
+        wrong = int(np.count_nonzero(~np.isfinite(scores)))
+        if wrong:
+            raise EvaluationError(
+                f"Expected a finite value of each of {len(scores):,} candidates, got {wrong:,} that are not. "
+                "Hint: a ranker that converges, or a value formula that never divides by 0."
+            )
+        each = self.each(scores, metric)
         return float((np.bincount(self.times, each) / np.bincount(self.times)).mean())
 
 

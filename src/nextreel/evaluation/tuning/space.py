@@ -210,6 +210,8 @@ def _read(file: Path, config: Config, family: Family) -> dict[str, Dimension | N
         raise SpaceError(f"{file}: expected a table [ranker] and no other, got {got}. Hint: [ranker.{family}].")
     told = tables["ranker"]
     own = told.pop(family, {})
+    if not isinstance(own, dict):
+        raise SpaceError(f"{file}: expected a table [ranker.{family}], got {own!r}. Hint: leave it out to search all.")
     entries = told | {f"{family}.{name}": entry for name, entry in own.items()}
     return {name: _entry(file, name, entry, config, family) for name, entry in entries.items()}
 
@@ -234,7 +236,8 @@ def _entry(file: Path, name: str, entry: Any, config: Config, family: Family) ->
 def _known(config: Config, name: str, family: Family) -> bool:
     """Whether it is a parameter of the family that changes what is learnt."""
     table, _, field = name.partition(".")
-    return table == family and field not in {"", "seed", "threads"} and hasattr(getattr(config.ranker, family), field)
+    fields = type(getattr(config.ranker, family)).model_fields
+    return table == family and field not in {"seed", "threads"} and field in fields
 
 
 def _check(config: Config, dimensions: Mapping[str, Dimension]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from nextreel.assembly import Config
-from nextreel.evaluation.tuning.found import Found, Tried
+from nextreel.evaluation.tuning.found import Failed, Found, Tried
 from nextreel.evaluation.tuning.offered import Metric
 from nextreel.evaluation.tuning.space import Choice, Dimension, Space, Value, coded
 from nextreel.folders import alone, write_whole
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL_FILE, TABLE_FILE, BEST_FILE = "study.journal", "study.md", "best.toml"
 Judge: TypeAlias = Callable[[Config], float]  # how good the ranker of a configuration is; more is better
-_DEFAULTS, _VALUES, _ABOUT = "defaults", "values", "about"  # what a study notes beside Optuna's own
+_DEFAULTS, _VALUES, _REASON, _ABOUT = "defaults", "values", "reason", "about"  # what is noted beside Optuna's own
 _UNPRUNED = 5  # trials that are fitted with every seed before a median of them says anything
 
 
@@ -79,7 +79,7 @@ def search(
 
     `version` says what `judge` judges with. Each trial is on disk when it ends, so an interrupted study goes on with
     the next call. Its table and its best configuration are written beside it. Raises `StudyError` when the folder
-    holds a study of other terms, or Optuna is missing.
+    holds a study of other terms, the configuration itself cannot be judged, or Optuna is missing.
     """
     library = require()
     with alone(folder):
@@ -98,6 +98,8 @@ def search(
         except KeyboardInterrupt:
             if not _default(library, study):
                 raise  # there is nothing to tell yet
+        if not _default(library, study):
+            raise StudyError("Expected a study whose first trial was judged, got none. Hint: more trials or minutes.")
         found = _found(library, study, space, config, terms, interrupted=not complete)
         write_whole(folder / TABLE_FILE, found.to_markdown())
         write_whole(folder / BEST_FILE, found.to_toml())
@@ -169,8 +171,11 @@ def _objective(
             try:
                 values.append(judge(one))
             except NextreelError as error:
+                trial.set_user_attr(_REASON, " ".join(str(error).split()))
                 if own:
-                    raise
+                    raise StudyError(
+                        f"Expected a configuration that can be judged, as every trial is compared with it. {error}"
+                    ) from error
                 raise _Failed(str(error)) from error
             trial.set_user_attr(_VALUES, values)
             trial.report(float(np.mean(values)), number)
@@ -197,13 +202,17 @@ def _found(
         Tried(trial.number, tuple(trial.user_attrs[_VALUES]), trial.params, bool(trial.user_attrs.get(_DEFAULTS)))
         for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE,))
     ]
+    failed = [
+        Failed(trial.number, trial.params, trial.user_attrs.get(_REASON, "interrupted"))
+        for trial in study.get_trials(deepcopy=False, states=(states.FAIL,))
+    ]
     return Found(
         space=space,
         config=config,
         metric=terms.metric,
         tried=tuple(sorted(tried, key=lambda one: (-one.mean, one.number))),
         pruned=len(study.get_trials(deepcopy=False, states=(states.PRUNED,))),
-        failed=len(study.get_trials(deepcopy=False, states=(states.FAIL,))),
+        failed=tuple(failed),
         importance=_importance(library, study),
         interrupted=interrupted,
     )
