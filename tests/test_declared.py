@@ -116,4 +116,4 @@ def test_of_many_writers_at_once_each_writes_a_whole_formula(tmp_path: Path) -> 
 
     with ThreadPoolExecutor(len(texts)) as pool:
         list(pool.map(write, texts))
-    assert [one.name for one in tmp_path.iterdir()] == [FILE]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".lock", FILE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,18 +27,26 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["one.txt"]  # nothing half is left
 
 
-def test_of_two_writers_at_once_each_writes_all_of_its_own(tmp_path: Path) -> None:
-    file = tmp_path / "one.txt"
-    with whole(file) as one, whole(file) as other:
-        one.write_text("one", encoding="utf-8")
-        other.write_text("other, and longer", encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == "one"
-    assert [found.name for found in tmp_path.iterdir()] == ["one.txt"]
-
-
 def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:
     folder = tmp_path / "made" / "for it"
     with alone(folder), pytest.raises(FolderInUse, match="another run is writing"), alone(folder):
         pass
     with alone(folder):
         assert folder.is_dir()
+
+
+def test_who_may_wait_comes_after_who_holds_the_folder(tmp_path: Path) -> None:
+    order = []
+
+    def second() -> None:
+        with alone(tmp_path, wait=True):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with alone(tmp_path):
+            waiting = pool.submit(second)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+            order.append("first")
+        waiting.result(timeout=10)
+    assert order == ["first", "second"]

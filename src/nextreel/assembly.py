@@ -67,7 +67,7 @@ class MomentParams(Params):
     # Of a person who is here just now the next plays are the positives, so many: the first counts 1, the second 1/2 …
     next_events: int = Field(default=20, ge=1)
     holdout: float = Field(default=0.15, gt=0, lt=1)  # part of the people whose moments choose the number of trees
-    seed: int = 42
+    seed: int = Field(default=42, ge=0)
 
 
 class ExposureParams(Params):
@@ -79,7 +79,7 @@ class ExposureParams(Params):
     long_view_seconds: float = Field(default=18.0, gt=0)  # a play so long, or of the whole video, is a long view
     duration_groups: int = Field(default=30, ge=1)  # watch times are compared among videos about as long
     least: int = Field(default=100, ge=1)  # an objective with fewer positive rows is not learnt
-    seed: int = 42
+    seed: int = Field(default=42, ge=0)
 
 
 class Quotas(Params):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nextreel.folders import write_whole
+from nextreel.folders import alone, write_whole
 from nextreel.types import NextreelError
 
 FILE = "value.json"
@@ -35,10 +35,11 @@ class DeclaredValue:
 
     def write(self, text: str | None) -> None:
         """Declares the formula, all at once for every process; None: each release is ordered by its own again."""
-        if text is None:
-            self._path.unlink(missing_ok=True)
-            return
-        write_whole(self._path, json.dumps({"value": text}) + "\n")
+        with alone(self._path.parent, wait=True):
+            if text is None:
+                self._path.unlink(missing_ok=True)
+            else:
+                write_whole(self._path, json.dumps({"value": text}) + "\n")
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

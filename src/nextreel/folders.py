@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from nextreel.types import NextreelError
 
@@ -31,9 +30,9 @@ def write_whole(file: Path, text: str) -> None:
 def whole(file: Path) -> Iterator[Path]:
     """A path to write to, which becomes the file when all went well: on disk first, then under its name.
 
-    Each writer has a path of its own, so that of two at once the last one wins, whole.
+    One writer at a time: what a killed one left is written over by the next.
     """
-    path = half(file.with_name(f"{file.name}.{uuid4().hex[:12]}"))
+    path = half(file)
     try:
         yield path
         with path.open("rb+") as written:
@@ -44,15 +43,15 @@ def whole(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds the folder, which is made, for this run; the system lets go of it when the process dies.
 
-    Raises FolderInUse while another run holds it.
+    While another run holds it, waits for that one where it may, else raises FolderInUse.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise FolderInUse(
                 f"Expected a folder for this run alone, got {folder}, where another run is writing. "
