@@ -457,8 +457,22 @@ class Blobs(Protocol):
 
 @runtime_checkable
 class VectorIndex(Protocol):
-    """Rows by inner product."""
+    """Rows by inner product, which may change while others search; a row keeps its number for good."""
 
-    def search(self, query: FloatArray, k: int) -> tuple[RowArray, FloatArray]:
-        """The k best rows and their inner products, best first."""
+    def search(
+        self, query: FloatArray, k: int, exclude: NDArray[np.integer] | None = None
+    ) -> tuple[RowArray, FloatArray]:
+        """The k best rows outside `exclude` and their inner products, best first."""
+        ...
+
+    def add(self, vectors: FloatArray) -> RowArray:
+        """The new rows of the vectors, numbered on from the last one; the next search finds them."""
+        ...
+
+    def update(self, rows: NDArray[np.integer], vectors: FloatArray) -> None:
+        """Gives each of the rows another vector; one that was removed is there again."""
+        ...
+
+    def remove(self, rows: NDArray[np.integer]) -> int:
+        """How many of the rows were there; no search finds them any more."""
         ...
