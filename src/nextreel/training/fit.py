@@ -42,7 +42,7 @@ class Fitted:
     store: MemoryStore
     recommender: Recommender
     rows: dict[str, Rows]  # objective -> what the ranker was fitted on
-    metrics: dict[str, float]
+    metrics: dict[str, float | str]
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall-clock seconds
 
 
@@ -82,9 +82,11 @@ def fit(dataset: Dataset, config: Config | None = None, progress: Progress = sil
     started = perf_counter()
     final = fit_models(events, graded, catalogue, config, dataset.profiles, progress, models, timed=timed)
     seconds["refit"] = perf_counter() - started
-    metrics = {f"ranker_{name}": value for name, value in ranker.metrics.items()}
+    metrics: dict[str, float | str] = {f"ranker_{name}": value for name, value in ranker.metrics.items()}
     if models.two_tower is not None:
         metrics |= {f"two_tower_{name}": value for name, value in models.two_tower.metrics.items()}
+    if final.two_tower is not None:  # what its index was measured to find
+        metrics |= {f"two_tower_index_{name}": value for name, value in final.two_tower.index.about().items()}
     return Fitted(
         config=config,
         catalogue=catalogue,
