@@ -2,8 +2,8 @@
 
 The vectors are drawn around those of a trained release (`--vectors`): each is one of these, moved as far and in such
 directions as its neighbours lie from it, brought to unit length. Queries are drawn likewise, with another seed, and
-moved half their length into a random direction; the index is built without knowing them. It chooses its kind itself,
-once for each of `--limits` of memory.
+moved 1.5 times their length into a random direction; the index is built without knowing them. It
+chooses its kind itself, once for each of `--limits` of memory.
 
     python benchmarks/index.py --vectors var/releases/ID/two_tower/index/vectors.npy
 """

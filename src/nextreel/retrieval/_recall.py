@@ -9,13 +9,15 @@ import numpy as np
 
 from nextreel.types import FloatArray, RowArray
 
-NOISE = 0.5  # length of what is added to a video's vector, in lengths of that vector
+# Length of what is added to a video's vector, in lengths of that vector: people of trained towers lie further from all
+# videos than videos from each other, and with less noise too small a width would do.
+NOISE = 1.5
 
 Search = Callable[[FloatArray, int], tuple[RowArray, FloatArray]]  # query (d,), k
 
 
 def people(vectors: FloatArray, n: int, seed: int) -> FloatArray:
-    """Vectors (n, d) like those of people: drawn videos, each moved half its length into a random direction."""
+    """Vectors (n, d) like those of people: drawn videos, each moved 1.5 times its length into a random direction."""
     rng = np.random.default_rng(seed)
     drawn = np.asarray(vectors[np.sort(rng.choice(len(vectors), min(n, len(vectors)), replace=False))])
     aside = rng.normal(size=drawn.shape)

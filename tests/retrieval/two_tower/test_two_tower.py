@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from nextreel.retrieval import index as indexes
+from nextreel.retrieval.index import IndexParams
 from nextreel.retrieval.two_tower import fitting, retriever
 from nextreel.retrieval.two_tower.fitting import _data
 from nextreel.retrieval.two_tower.loop import all_vectors
@@ -99,6 +101,28 @@ def test_a_history_of_any_length_has_a_unit_vector(world: World, model: TwoTower
     vectors = np.stack([model.encode(world.request, one) for one in people])
     assert vectors.shape == (5, world.params.dim + len(world.params.trends))
     assert np.linalg.norm(vectors[:, : world.params.dim], axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_history_alone_gives_the_vector_of_whoever_asks_at_any_time(world: World, model: TwoTower) -> None:
+    user = world.person([0, 2, 4])
+    history = user.history
+    (profile,) = model.people.encode([user.profile])
+    asked = model.encode(replace(world.request, anytime=True), user)[: model.params.dim]
+    found = model.person(history.rows, history.at, history.weights, profile)
+    assert found == pytest.approx(asked, abs=1e-6)
+
+
+def test_the_index_of_fitted_towers_is_measured_with_people(world: World) -> None:
+    index = IndexParams(kind="ivf", lists=8, recall_queries=30, recall_at=5)
+    changes = {"epochs": 1, "index": index, "validation_users": 0}
+    fitted = fitting.fit(world.events, world.weights, world.catalogue(), world.params.model_copy(update=changes))
+    assert fitted.index.measured is not None
+    assert fitted.index.measured.queries == 30
+    asked = indexes.build(fitted.vectors, index)  # measured with videos' vectors moved aside
+    assert fitted.index.kind == "ivf"
+    assert fitted.index.params == index
+    assert asked.measured is not None
+    assert (asked.width, asked.measured.recall) != (fitted.index.width, fitted.index.measured.recall)
 
 
 def test_a_new_video_is_placed_by_its_content_alone(world: World, model: TwoTower) -> None:

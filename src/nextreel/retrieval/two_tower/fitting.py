@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from nextreel.encoding.cache import EmbeddingCache
 from nextreel.progress import Progress, silent
 from nextreel.retrieval import index as indexes
+from nextreel.retrieval.index import IndexParams
 from nextreel.retrieval.two_tower import export
 from nextreel.retrieval.two_tower.batches import Sampler, disliked
 from nextreel.retrieval.two_tower.inputs import fit_profiles, fit_videos, sequences
@@ -166,14 +168,29 @@ def _served(towers: Towers, data: TrainingData, params: TwoTowerParams, metrics:
     """What is served: vectors in an index, graphs for ONNX Runtime, and the weights to go on from."""
     towers.eval()
     vectors = all_vectors(towers, data.inputs, Machine(torch.device("cpu"), half=False)).numpy()
-    return TwoTower(
+    exact = params.index.kinds_for(*vectors.shape)[0] == "flat"
+    served = TwoTower(
         params=params.model_copy(update={"text": data.videos.text.kind}),  # what "auto" came to
         videos=data.videos,
         people=data.people,
-        index=indexes.build(vectors, params.index),
+        index=indexes.build(vectors, params.index if exact else IndexParams(kind="flat")),
         user_graph=export.user_graph(towers, params),
         video_graph=export.video_graph(towers, data.videos.features),
         metrics=metrics,
         past=data.trends if params.trends else None,
         stored_weights={name: value.numpy().copy() for name, value in towers.state_dict().items()},
     )
+    return (
+        served if exact else replace(served, index=indexes.build(vectors, params.index, _people(served, data, params)))
+    )
+
+
+def _people(served: TwoTower, data: TrainingData, params: TwoTowerParams) -> FloatArray:
+    """The vectors (n, dim) of drawn people: what the index is asked for, and its recall is measured with."""
+    histories = data.histories
+    drawn = np.random.default_rng(params.seed).permutation(len(histories))[: params.index.recall_queries]
+    found = []
+    for user in np.sort(drawn):
+        own = slice(histories.starts[user], histories.starts[user + 1])
+        found.append(served.person(histories.rows[own], histories.at[own], histories.weights[own], data.profile[user]))
+    return np.stack(found)

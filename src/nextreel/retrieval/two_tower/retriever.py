@@ -176,6 +176,12 @@ class TwoTower:
         profile = self.people.encode([user.profile]) if params.profile else np.zeros((1, 4), np.int64)
         return _Tokens(rows, weights, gaps, profile)
 
+    def person(self, rows: RowArray, at: FloatArray, weights: FloatArray, profile: IntArray) -> FloatArray:
+        """The unit vector (dim,) of one with this history, oldest first, whenever they come: `profile` is (4,)."""
+        rows, at, weights = (column[-self.params.length :] for column in (rows, at, weights))
+        gaps = inputs.gaps(at, np.append(at[1:], np.nan)[: len(at)], self.params.request_gap)
+        return self._run(_Tokens(rows, weights, gaps, profile[None]))[: self.params.dim]
+
     def _run(self, person: _Tokens) -> FloatArray:
         """The user tower's vector (dim,)."""
         n = 1 + len(person.rows)  # the start takes the first place
