@@ -22,7 +22,7 @@ from nextreel.retrieval.two_tower import inputs
 from nextreel.retrieval.two_tower.inputs import IntArray, ProfileEncoder, VideoEncoder
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.trends import Columns, Shares, Snapshots
-from nextreel.types import Catalogue, FloatArray, NextreelError, Request, RowArray, UserState
+from nextreel.types import Catalogue, FloatArray, NextreelError, Request, RowArray, TimeArray, UserState
 
 ABOUT_FILE = "two_tower.json"
 USER_FILE = "user_tower.onnx"
@@ -176,9 +176,10 @@ class TwoTower:
         profile = self.people.encode([user.profile]) if params.profile else np.zeros((1, 4), np.int64)
         return _Tokens(rows, weights, gaps, profile)
 
-    def person(self, rows: RowArray, at: FloatArray, weights: FloatArray, profile: IntArray) -> FloatArray:
+    def person(self, rows: RowArray, at: TimeArray, weights: FloatArray, profile: IntArray) -> FloatArray:
         """The unit vector (dim,) of one with this history, oldest first, whenever they come: `profile` is (4,)."""
-        rows, at, weights = (column[-self.params.length :] for column in (rows, at, weights))
+        newest = slice(-self.params.length, None)
+        rows, at, weights = rows[newest], at[newest], weights[newest]
         gaps = inputs.gaps(at, np.append(at[1:], np.nan)[: len(at)], self.params.request_gap)
         return self._run(_Tokens(rows, weights, gaps, profile[None]))[: self.params.dim]
 
