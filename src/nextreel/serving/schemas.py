@@ -134,6 +134,41 @@ class RecommendationsOut(BaseModel):
     latency_ms: dict[str, float]
 
 
+class SourceRankOut(BaseModel):
+    """How one source ranks the video among the candidates of the request."""
+
+    source: str
+    rank: int | None = Field(description="how many candidates it scores higher; null where it has no score")
+
+
+class ContributionOut(BaseModel):
+    """What one feature adds to the raw score of one objective."""
+
+    feature: str
+    adds: float
+
+
+class WhyOut(BaseModel):
+    """What became of one video in the list that this request would get: which stage decided it, and what it saw."""
+
+    user_id: int | str
+    video: VideoOut
+    outcome: Literal["shown", "removed", "not proposed", "not judged", "outranked"]
+    told: str = Field(description="the outcome in a sentence")
+    place: int | None = Field(description="in the list, 1 = first; null where it is not shown")
+    removed_by: list[str] = Field(description="every filter that removes it")
+    proposed: bool
+    sources: list[SourceRankOut]
+    candidates: int
+    judged: int
+    higher_valued: int | None = Field(description="judged candidates of a higher value; null for one that is removed")
+    contributions: dict[str, list[ContributionOut]] = Field(description="by objective, the largest first")
+    moves: dict[str, int] = Field(description="the place, 1 = first, that each step of the final order left it at")
+    request_id: str
+    model_version: str
+    total_latency_ms: float
+
+
 class VideosOut(BaseModel):
     """A list of videos that is nobody's in particular."""
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
 from nextreel.serving.routes import Count, PathId
-from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut
+from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.types import Request
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def router(system: System) -> APIRouter:
-    """Recommendations by GET and by POST."""
+    """Recommendations by GET and by POST, and why."""
     routes = APIRouter(tags=["recommendations"])
 
     @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
@@ -26,6 +26,13 @@ def router(system: System) -> APIRouter:
         """The best n videos for the user now; a user nobody knows gets a cold-start list."""
         request = Request(answers.user(system, user_id), system.now(), n, request_id())
         return answers.slate_reply(system, request)
+
+    @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}})
+    def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
+        """Why the video is, or is not, among the n best for the user now."""
+        known = answers.video(system, video_id)
+        request = Request(answers.user(system, user_id), system.now(), n, request_id())
+        return answers.why_reply(system, request, known)
 
     @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
     @routes.post("/recommend", responses={200: {"model": RecommendationsOut}})
