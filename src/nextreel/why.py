@@ -26,7 +26,8 @@ class Why:
     place: int | None  # in the list, 0 = first; None where it is not shown
     removed_by: tuple[str, ...]  # every filter that removes it, not the first alone
     proposed: bool  # whether it is among the candidates
-    ranks: Mapping[str, int | None]  # source -> how many candidates it scores higher; None where it has no score
+    # source -> how many candidates it scores higher; None where it has no score, or no lower one for others alike
+    ranks: Mapping[str, int | None]
     candidates: int
     value: float | None = None  # None where nothing is ranked or scores it
     by_value: int | None = None  # how many judged candidates have a higher value
@@ -43,7 +44,6 @@ def why(recommender: Recommender, request: Request, row: int) -> Why:
     candidates = recommender.gather(request)
     judged = recommender.promising(candidates)
     one = recommender.among(candidates, np.array([row], np.int32))
-    ranks = {name: None if np.isnan(rank) else int(rank) for name, rank in zip(one.sources, one.ranks[0], strict=True)}
     shown = np.flatnonzero(slate.rows == row)
     found = Why(
         outcome="shown" if len(shown) else _outcome(row, removed, candidates, judged),
@@ -51,7 +51,7 @@ def why(recommender: Recommender, request: Request, row: int) -> Why:
         place=int(shown[0]) if len(shown) else None,
         removed_by=removed,
         proposed=bool((candidates.rows == row).any()),
-        ranks=ranks,
+        ranks=_ranks(candidates, one),
         candidates=len(candidates),
         judged=len(judged),
     )
@@ -67,6 +67,16 @@ def _removed_by(recommender: Recommender, request: Request, row: int) -> tuple[s
     rows = np.array([row], np.int32)
     alone = Moment.unscored(request, user, recommender.catalogue, counters, rows, recommender.codes)
     return tuple(keep.__name__ for keep in recommender.filters if not keep(alone)[0])
+
+
+def _ranks(candidates: Moment, one: Moment) -> dict[str, int | None]:
+    """What each source says of the video; what it scores lowest, like others, it passes over."""
+    found: dict[str, int | None] = {}
+    for column, name in enumerate(one.sources):
+        score, others = one.scores[0, column], candidates.scores[:, column]
+        lowest = not (others < score).any() and np.count_nonzero(others == score) > 1
+        found[name] = None if np.isnan(score) or lowest else int(one.ranks[0, column])
+    return found
 
 
 def _outcome(row: int, removed: tuple[str, ...], candidates: Moment, judged: Moment) -> Outcome:

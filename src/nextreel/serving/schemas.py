@@ -138,7 +138,7 @@ class SourceRankOut(BaseModel):
     """How one source ranks the video among the candidates of the request."""
 
     source: str
-    rank: int | None = Field(description="how many candidates it scores higher; null where it has no score")
+    rank: int | None = Field(description="how many candidates it scores higher; null where it says nothing of it")
 
 
 class ContributionOut(BaseModel):
