@@ -104,6 +104,50 @@ def test_feedback_is_logged_and_the_next_answer_reflects_it(client: TestClient, 
     assert client.get("/recommendations/1?n=1").json()["recommendations"][0]["video_id"] == 101
 
 
+def test_a_list_of_feedback_is_logged_as_one(client: TestClient, system: FakeSystem) -> None:
+    body = [
+        {"user_id": 1, "video_id": 100, "event_type": "click", "event_id": "a"},
+        {"user_id": 2, "item_id": "101", "event_type": "like"},
+        {"user_id": 1, "channel_id": "news", "event_type": "subscribe"},
+    ]
+    answer = client.post("/feedback", json=body)
+    logged = [event for _, event in system.log.read(0)]
+    assert answer.status_code == 202
+    assert answer.json()["event_ids"] == [event.event_id for event in logged]
+    assert [(event.user_id, event.kind) for event in logged] == [(1, Kind.CLICK), (2, Kind.LIKE), (1, Kind.SUBSCRIBE)]
+    assert logged[0].event_id == "a"
+
+
+@pytest.mark.parametrize(
+    ("last", "status"), [({"video_id": 999}, 404), ({"video_id": 100, "channel_id": "news"}, 422), ({}, 422)]
+)
+def test_of_a_list_with_something_wrong_nothing_is_taken(
+    client: TestClient, system: FakeSystem, last: dict[str, object], status: int
+) -> None:
+    body = [
+        {"user_id": 1, "video_id": 100, "event_type": "click"},
+        {"user_id": 1, "event_type": "like"} | last,
+    ]
+    problem(client.post("/feedback", json=body), status)
+    assert system.log.read(0) == []
+
+
+def test_what_is_wrong_with_feedback_is_told_by_field(client: TestClient) -> None:
+    right = {"user_id": 1, "video_id": 100, "event_type": "click"}
+    wrong = right | {"event_type": "sigh"}
+    alone = problem(client.post("/feedback", json=wrong), 422)["errors"]
+    among = problem(client.post("/feedback", json=[right, wrong]), 422)["errors"]
+    assert [one["field"] for one in alone] == ["body.event.event_type"]
+    assert [one["field"] for one in among] == ["body.events.1.event_type"]
+
+
+def test_a_list_of_feedback_has_a_length(client: TestClient) -> None:
+    one = {"user_id": 1, "video_id": 100, "event_type": "click"}
+    problem(client.post("/feedback", json=[]), 422)
+    problem(client.post("/feedback", json=[one] * 501), 422)
+    assert len(client.post("/feedback", json=[one] * 500).json()["event_ids"]) == 500
+
+
 def test_a_new_user_becomes_known_by_feedback(client: TestClient) -> None:
     assert client.post("/invocations", json={"user_id": "new"}).status_code == 404
     client.post("/feedback", json={"user_id": "new", "video_id": 100, "event_type": "like"})

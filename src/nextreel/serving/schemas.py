@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    StrictInt,
+    StrictStr,
+    Tag,
+    model_validator,
+)
 
 MAX_ITEMS = 100  # videos in one answer
 MAX_EXCLUDED = 1000
+MAX_EVENTS = 500  # of one list of feedback
 
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
@@ -97,6 +108,13 @@ class FeedbackIn(_In):
         return self
 
 
+FeedbacksIn: TypeAlias = Annotated[list[FeedbackIn], Field(min_length=1, max_length=MAX_EVENTS)]
+OneOrMore: TypeAlias = Annotated[
+    Annotated[FeedbackIn, Tag("event")] | Annotated[FeedbacksIn, Tag("events")],
+    Discriminator(lambda given: "events" if isinstance(given, list) else "event"),  # what is wrong is told of one alone
+]
+
+
 class InvocationIn(_In):
     """A request in the manner of SageMaker."""
 
@@ -183,6 +201,14 @@ class FeedbackOut(BaseModel):
 
     status: Literal["accepted"]
     event_id: str
+    request_id: str
+
+
+class FeedbacksOut(BaseModel):
+    """All events of the list are in the log and will not be lost; their ids in the order of the list."""
+
+    status: Literal["accepted"]
+    event_ids: list[str]
     request_id: str
 
 
