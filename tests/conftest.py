@@ -171,7 +171,7 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def dynamodb_url() -> Iterator[str]:
     """The URL of a table in a stand-in for DynamoDB, in a thread; it takes one request after another."""
-    from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415
 
     from nextreel.backends.dynamodb import create_table  # noqa: PLC0415

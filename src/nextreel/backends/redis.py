@@ -115,7 +115,7 @@ class RedisKeyValue:
         if not keys:
             return 0
         with self._reached():
-            return int(cast("int", self._client.delete(*(self._key(key) for key in keys))))
+            return self._client.delete(*(self._key(key) for key in keys))
 
     def close(self) -> None:
         """Closes all connections; a store that is used again opens new ones."""
