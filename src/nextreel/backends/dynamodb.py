@@ -24,6 +24,7 @@ from nextreel.backends.urls import PREFIX, TIMEOUTS, seconds, shown, split
 
 ITEM_BYTES = 400 * 1024  # DynamoDB's bound of an item: the names and values of all its attributes
 KEY_BYTES = 2048
+WRITE_BYTES = 4 * 1024 * 1024  # of all items of one transaction
 KEYS_PER_READ, KEYS_PER_WRITE = 100, 100
 ATTEMPTS = 10  # of a read that was answered in part, or of a write that met another one; boto3 repeats the rest
 _OVERHEAD = len("keyvalueversionwriter") + 16 + 21  # bytes of names, of the writer and of the largest number
@@ -112,6 +113,12 @@ class DynamoKeyValue:
                 f"Expected at most {KEYS_PER_WRITE} keys in one write, got {len(last):,}: DynamoDB writes no more "
                 "all or none. Nothing was written. Hint: write them in parts, each of which is all or none."
             )
+        size = sum(map(self._size, last, last.values()))
+        if size > WRITE_BYTES:
+            raise TooLarge(
+                f"Expected at most {WRITE_BYTES:,} bytes in one write, got {size:,} under {len(last)} keys. "
+                "Nothing was written. Hint: write them in parts, each of which is all or none."
+            )
         writes = dict.fromkeys(last, 0)
         before: dict[str, int] = {}  # the version under the key before the first write, as far as one is expected
         for key, _, expected in items:
@@ -122,14 +129,17 @@ class DynamoKeyValue:
             writes[key] += 1
         return [self._update(key, value, writes[key], before.get(key), writer) for key, value in last.items()]
 
-    def _update(self, key: str, value: bytes, writes: int, before: int | None, writer: bytes) -> Item:
-        name = self._key(key)
-        size = len(name.encode()) + len(value) + _OVERHEAD
+    def _size(self, key: str, value: bytes) -> int:
+        """Bytes of the item, which the bound of one item and that of a write are about."""
+        size = len(self._key(key).encode()) + len(value) + _OVERHEAD
         if size > ITEM_BYTES:
             raise TooLarge(
                 f"Expected an item of at most {ITEM_BYTES:,} bytes under {key!r}, got {size:,}: DynamoDB keeps no "
                 "larger one. Nothing was written. Hint: keep fewer events of a person, or use redis:// or sqlite://."
             )
+        return size
+
+    def _update(self, key: str, value: bytes, writes: int, before: int | None, writer: bytes) -> Item:
         values: Item = {":value": {"B": value}, ":writer": {"B": writer}, ":writes": {"N": str(writes)}}
         if before is None:
             condition = "attribute_not_exists(#writer) OR #writer <> :writer"
@@ -139,7 +149,7 @@ class DynamoKeyValue:
             condition, values[":before"] = "#version = :before", {"N": str(before)}
         return {
             "TableName": self._table,
-            "Key": {"key": {"S": name}},
+            "Key": {"key": {"S": self._key(key)}},
             "UpdateExpression": "SET #value = :value, #writer = :writer ADD #version :writes",
             "ConditionExpression": condition,
             "ExpressionAttributeNames": _NAMES,

@@ -23,6 +23,7 @@ from nextreel.backends.urls import PREFIX, TIMEOUTS, seconds, shown, split
 
 MOST_KEYS = 100_000  # of one write: the server does nothing else meanwhile
 RETRIES = 2
+CONNECTIONS = 512  # at once: more than a server has threads
 _DIGITS, _NAME = 16, 16
 _HEAD = _DIGITS + _NAME
 
@@ -67,6 +68,7 @@ class RedisKeyValue:
             ssl=parts.scheme.lower() == "rediss",
             socket_connect_timeout=connect,
             socket_timeout=read,
+            max_connections=CONNECTIONS,
             retry=Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), RETRIES),
         )
         self._write = self._client.register_script(_WRITE)
