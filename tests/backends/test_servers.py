@@ -101,7 +101,7 @@ def _told(caplog: pytest.LogCaptureFixture, url: str) -> str:
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://ada:TOPSECRET@127.0.0.1:{closed}/0",
+        "redis://ada:TOPSECRET@127.0.0.1:{closed}/0",  # pragma: allowlist secret
         "redis://:TOPSECRET@127.0.0.1:{closed}/0?read_timeout=-1",
         "redis://:TOPSECRET@127.0.0.1:{closed}/0?password=TOPSECRET",
         "redis://:TOPSECRET@127.0.0.1:port/0",

@@ -225,7 +225,7 @@ class DynamoKeyValue:
                 f"Expected {self._shown} to take what was asked in {ATTEMPTS} attempts, got {why} each time. "
                 "Hint: the table's throughput is too low, or too many write the same keys."
             )
-        time.sleep(random.uniform(0, min(0.1, 0.005 * 2**failures)))  # noqa: S311  spreads writers, hides nothing
+        time.sleep(random.SystemRandom().uniform(0, min(0.1, 0.005 * 2**failures)))
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

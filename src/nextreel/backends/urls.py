@@ -16,7 +16,7 @@ TIMEOUTS = ("connect_timeout", "read_timeout")
 def shown(url: str) -> str:
     """The URL as errors may show it: without user, password and options.
 
-    >>> shown("redis://ada:secret@cache:6379/0?prefix=a")
+    >>> shown("redis://ada:secret@cache:6379/0?prefix=a")  # pragma: allowlist secret
     'redis://***@cache:6379/0'
     """
     scheme, mark, rest = url.partition("://")
