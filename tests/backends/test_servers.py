@@ -107,14 +107,18 @@ def _told(caplog: pytest.LogCaptureFixture, url: str) -> str:
         "redis://:TOPSECRET@127.0.0.1:port/0",
         "redis://:TOPSECRET@127.0.0.1/zero",
         "redis://:a/TOPSECRET@127.0.0.1/0",
+        "redis://:TOPSECRET/a@127.0.0.1/0",
+        "redis://:1/TOPSECRET@127.0.0.1/0",
+        "redis://:1?TOPSECRET=b@127.0.0.1/0",
+        "redis://:1?b=c&TOPSECRET=#d@127.0.0.1/0",
         "redis://:a@TOPSECRET@127.0.0.1:{closed}/0",
         "redis://:a?TOPSECRET@127.0.0.1/0",
         "redis://:a?TOPSECRET=b@127.0.0.1/0",
         "redis://:a#TOPSECRET@127.0.0.1/0",
         "redis://:a?b=c#TOPSECRET@127.0.0.1/0",
-        "redos://ada:TOPSECRET@127.0.0.1/0",
-        "dynamodb://ada:TOPSECRET@States",
-        "dynamodb://States?region=eu-west-1&endpoint=http://ada:TOPSECRET@127.0.0.1",
+        "redos://ada:TOPSECRET@127.0.0.1/0",  # pragma: allowlist secret
+        "dynamodb://ada:TOPSECRET@States",  # pragma: allowlist secret
+        "dynamodb://States?region=eu-west-1&endpoint=http://ada:TOPSECRET@127.0.0.1",  # pragma: allowlist secret
         "dynamodb://States?region=eu-west-1&endpoint=http://ada:TOPSECRET%40127.0.0.1",
     ],
 )
