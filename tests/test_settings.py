@@ -18,6 +18,8 @@ NAMES = (
     "API_KEYS",
     "ADMIN_ON_LOOPBACK",
     "MAX_BODY_BYTES",
+    "RATE_LIMIT",
+    "RATE_BURST",
     "SERVING_THREADS",
     "FEATURE_LOG",
     "FEATURE_LOG_SHARE",
@@ -43,7 +45,7 @@ def test_an_empty_environment_is_valid() -> None:
 
 def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     keys = " first-key-of-twenty , second-key-of-twenty,"
-    values = ("PROD", "debug", "JSON", "/srv/home", keys, "true", "5000", "8", "/srv/f", "1")
+    values = ("PROD", "debug", "JSON", "/srv/home", keys, "true", "5000", "2.5", "7", "8", "/srv/f", "1")
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
@@ -51,6 +53,7 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
+    assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)
     assert [key.digest for key in settings.api_keys] == [
         digest("first-key-of-twenty"),
         digest("second-key-of-twenty"),

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[keys.ApiKey, ...], NoDecode] = ()  # separated by commas; `nextreel keys new` makes them
     admin_on_loopback: bool = False  # without any API key, whether this machine may do what needs the scope admin
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)  # of a request; a longer one is refused
+    rate_limit: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # requests a second of one caller; 0: no limit
+    rate_burst: int = Field(default=100, ge=1)  # requests at once of a caller who has been quiet
     serving_threads: int = Field(default=4, ge=1, le=256)  # requests computed at once in one process
     feature_log: Path | None = None  # folder that keeps what the ranker read; none: nothing is kept
     feature_log_share: float = Field(default=0.1, gt=0, le=1)  # of the requests

@@ -129,7 +129,7 @@ def test_the_documentation_tells_the_key_the_scope_and_both_refusals(guarded_cli
     assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
     feedback = document["paths"]["/feedback"]["post"]
     assert feedback["security"] == [{"APIKeyHeader": ["write"]}]
-    for status in ("401", "403"):
+    for status in ("401", "403", "429"):
         (content,) = feedback["responses"][status]["content"].values()
         assert content["schema"] == {"$ref": "#/components/schemas/ProblemOut"}
     assert "security" not in document["paths"]["/health"]["get"]

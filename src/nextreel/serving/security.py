@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from nextreel import keys
 from nextreel.keys import Scope
+from nextreel.serving.limits import Buckets
 from nextreel.serving.problems import Problem
 from nextreel.serving.schemas import ProblemOut
 from nextreel.settings import Settings
@@ -49,7 +51,7 @@ class GuardedRoute(APIRoute):
 
         async def guarded_answer(request: Request) -> Response:
             guard: Guard = request.app.state.guard
-            guard.admit(request.headers.get(HEADER, ""), self.needs)
+            guard.admit(request.headers.get(HEADER, ""), self.needs, request.client.host if request.client else "")
             return await answer(request)
 
         return guarded_answer
@@ -64,6 +66,7 @@ def guarded(needs: Scope, tag: str) -> APIRouter:
         responses={
             401: {"model": ProblemOut, "description": f"no key, or one that is not valid, in the header {HEADER}"},
             403: {"model": ProblemOut, "description": f"a key without the scope {needs}"},
+            429: {"model": ProblemOut, "description": "more requests than RATE_LIMIT allows; see Retry-After"},
         },
     )
 
@@ -74,9 +77,13 @@ class Guard:
     def __init__(self, settings: Settings) -> None:
         self._keys = settings.api_keys
         self._local = frozenset(keys.SCOPES) if settings.admin_on_loopback else keys.PLAIN
+        self._rate = settings.rate_limit
+        self._buckets = Buckets(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
 
-    def admit(self, given: str, needs: Scope) -> None:
-        """Returns when the request may pass; a `Problem` 401 or 403 otherwise."""
+    def admit(self, given: str, needs: Scope, address: str) -> None:
+        """Returns when the request may pass; a `Problem` 401, 403 or 429 otherwise."""
+        key = keys.find(self._keys, given)
+        self._count(f"key {key.name}" if key else f"address {address}")  # who guesses at keys is counted too
         if not self._keys:  # `require_safe_host` has seen to it that only this machine asks
             if needs not in self._local:
                 raise Problem(
@@ -85,7 +92,6 @@ class Guard:
                     f"`nextreel keys new --scope {needs}`, or set ADMIN_ON_LOOPBACK=true on a machine of your own.",
                 )
             return
-        key = keys.find(self._keys, given)
         if key is None:
             raise Problem(
                 401,
@@ -96,6 +102,14 @@ class Guard:
         if needs not in key.scopes:
             raise Problem(
                 403, f"Expected a key with the scope {needs}, got one with {' and '.join(sorted(key.scopes))}."
+            )
+
+    def _count(self, caller: str) -> None:
+        if self._buckets is not None and (wait := self._buckets.take(caller)):
+            raise Problem(
+                429,
+                f"Expected at most {self._rate:g} requests a second, got more.",
+                {"Retry-After": str(math.ceil(wait))},
             )
 
 
