@@ -11,6 +11,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
 from nextreel.serving.schemas import FeedbackIn, FeedbackOut, FeedbacksOut, OneOrMore
+from nextreel.serving.security import guarded
 from nextreel.telemetry import count_event
 from nextreel.types import Event, Kind
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def router(system: System) -> APIRouter:
     """Feedback by POST."""
-    routes = APIRouter(tags=["feedback"])
+    routes = guarded("write", "feedback")
 
     @routes.post("/feedback", status_code=202, responses={202: {"model": FeedbackOut | FeedbacksOut}})
     def feedback(given: OneOrMore) -> Response:

@@ -11,6 +11,7 @@ from nextreel.serving import answers
 from nextreel.serving.edge import request_id
 from nextreel.serving.routes import Count, PathId
 from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
+from nextreel.serving.security import guarded
 from nextreel.types import Request
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def router(system: System) -> APIRouter:
     """Recommendations by GET and by POST, and why."""
-    routes = APIRouter(tags=["recommendations"])
+    routes = guarded("read", "recommendations")
 
     @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
     def recommendations(user_id: PathId, n: Count = 10) -> Response:
