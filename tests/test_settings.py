@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nextreel.keys import digest
 from nextreel.settings import Settings, SettingsError, get_settings, validate_settings
 
 NAMES = (
@@ -15,6 +16,10 @@ NAMES = (
     "LOG_FORMAT",
     "NEXTREEL_HOME",
     "API_KEYS",
+    "ADMIN_ON_LOOPBACK",
+    "MAX_BODY_BYTES",
+    "RATE_LIMIT",
+    "RATE_BURST",
     "SERVING_THREADS",
     "FEATURE_LOG",
     "FEATURE_LOG_SHARE",
@@ -39,14 +44,20 @@ def test_an_empty_environment_is_valid() -> None:
 
 
 def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
-    values = ("PROD", "debug", "JSON", "/srv/home", " first-key-of-twenty , second-key-of-twenty,", "8", "/srv/f", "1")
+    keys = " first-key-of-twenty , second-key-of-twenty,"
+    values = ("PROD", "debug", "JSON", "/srv/home", keys, "true", "5000", "2.5", "7", "8", "/srv/f", "1")
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
     assert (settings.environment, settings.log_level, settings.log_format) == ("prod", "DEBUG", "json")
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
-    assert [key.get_secret_value() for key in settings.api_keys] == ["first-key-of-twenty", "second-key-of-twenty"]
+    assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
+    assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)
+    assert [key.digest for key in settings.api_keys] == [
+        digest("first-key-of-twenty"),
+        digest("second-key-of-twenty"),
+    ]
 
 
 def test_the_environment_goes_before_the_file(environment: pytest.MonkeyPatch) -> None:

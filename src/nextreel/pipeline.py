@@ -114,7 +114,7 @@ class Recommender:
         trace = Trace()
         try:
             candidates = self._candidates(request, user, trace)
-            moment = self._promising(candidates)
+            moment = self.promising(candidates)
             proposed, level = len(moment), "full"
             moment = self._invite(moment, candidates, [source.retriever for source in self.sources], trace)
         except Exception as error:  # a broken filter or every source failing: the last rung answers
@@ -180,7 +180,7 @@ class Recommender:
         """Feature values of every candidate of the moment."""
         return compute(self.features, moment)
 
-    def _promising(self, moment: Moment) -> Moment:
+    def promising(self, moment: Moment) -> Moment:
         """The candidates that all sources together rank best: as many as are worth the ranker's time."""
         width = max(self.ranked, 4 * moment.request.k)
         if len(moment) <= width:

@@ -9,12 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from nextreel import keys
 from nextreel.types import NextreelError
-
-SHORTEST_KEY = 16  # characters; a shorter API key can be guessed
 
 
 class SettingsError(NextreelError):
@@ -30,7 +29,11 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "text"
     nextreel_home: Path = Path("var")  # registry and state
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()  # separated by commas; any of them opens every route
+    api_keys: Annotated[tuple[keys.ApiKey, ...], NoDecode] = ()  # separated by commas; `nextreel keys new` makes them
+    admin_on_loopback: bool = False  # without any API key, whether this machine may do what needs the scope admin
+    max_body_bytes: int = Field(default=1_000_000, ge=1_000)  # of a request; a longer one is refused
+    rate_limit: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # requests a second of one caller; 0: no limit
+    rate_burst: int = Field(default=100, ge=1)  # requests at once of a caller who has been quiet
     serving_threads: int = Field(default=4, ge=1, le=256)  # requests computed at once in one process
     feature_log: Path | None = None  # folder that keeps what the ranker read; none: nothing is kept
     feature_log_share: float = Field(default=0.1, gt=0, le=1)  # of the requests
@@ -53,12 +56,7 @@ class Settings(BaseSettings):
     @field_validator("api_keys", mode="before")
     @classmethod
     def _keys(cls, value: Any) -> Any:
-        keys = tuple(key for part in value.split(",") if (key := part.strip())) if isinstance(value, str) else value
-        for number, key in enumerate(keys, 1):
-            text = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
-            if len(text) < SHORTEST_KEY or not text.isascii():
-                raise ValueError(f"key {number} must be at least {SHORTEST_KEY} ASCII characters, it has {len(text)}")
-        return keys
+        return keys.parse(value) if isinstance(value, str) else value
 
 
 @cache

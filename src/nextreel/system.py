@@ -38,6 +38,7 @@ from nextreel.types import (
     UserId,
     VideoId,
 )
+from nextreel.why import Why, why
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,14 @@ class System:
         slate = self.recommender.trending(request)
         scored = zip(slate.video_ids, slate.value.tolist(), strict=True)
         return sorted(scored, key=lambda one: -one[1])  # by share alone, whatever the final order moved
+
+    def why(self, request: Request, video_id: VideoId) -> Why:
+        """What becomes of the video in the list for this request. Raises `NextreelError` for an unknown id."""
+        row = self.catalogue.row_of.get(video_id)
+        if row is None:
+            raise NextreelError(f"No video {video_id!r} in release {self.release}.")
+        self._follow()
+        return why(self.recommender, request, row)
 
     def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
         """At most k available videos most like this one, best first, with their likeness.

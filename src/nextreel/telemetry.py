@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from nextreel import keys
 from nextreel.types import Event, Slate
 
 SECRETS = frozenset({"api_key", "api_keys", "x-api-key", "x_api_key", "authorization", "cookie", "password", "token"})
@@ -97,7 +99,7 @@ def configure_logging(level: str, log_format: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, hide_keys],
         )
     )
     root = logging.getLogger()
@@ -122,6 +124,17 @@ def hide_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventD
     {'event': 'started', 'API_KEY': '***'}
     """
     return {key: "***" if key.lower() in SECRETS else value for key, value in event.items()}
+
+
+def hide_keys(logger: WrappedLogger, method: str, record: Any) -> str:
+    """The rendered record without any API key of our making, wherever it came from: a message, a traceback.
+
+    Stands after the renderer, so the record is text, which structlog's type of a processor does not foresee.
+
+    >>> hide_keys(None, "info", "got nextreel_0123456789012345678901234567890123456789012.")
+    'got ***.'
+    """
+    return keys.LOOKS_LIKE.sub("***", record)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -414,7 +414,7 @@ class KeyValue(Protocol):
     def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
         """Writes all of (key, value, expected version) or none; expected 0 = must not exist, None = whatever is there.
 
-        Raises `Conflict` when another version is there.
+        Raises `Conflict` when another version is there. A backend that takes only so many keys at once refuses more.
         """
         ...
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from nextreel import __version__
 from nextreel.cli import app as door
 from nextreel.cli import batch, demo, recommend
+from nextreel.keys import WrongKey, digest, parse
 from nextreel.types import DAY, Events, NextreelError, Request, Slate, Trace, UserState
 
 COMMANDS = {
@@ -33,6 +34,7 @@ COMMANDS = {
     "data": ["synth", "check", "fetch", "import", "versions", "diff", "bots"],
     "releases": ["list", "show", "promote", "rollback"],
     "features": ["list", "verify", "history"],
+    "keys": ["new"],
 }
 WHOLE = [[name, sub] if sub else [name] for name, subs in COMMANDS.items() for sub in (*subs, "")]
 
@@ -202,3 +204,19 @@ def test_a_home_without_releases_says_what_to_do_next(tmp_path: Path) -> None:
     result = runner.invoke(door.app, ["releases", "list", "--home", str(tmp_path)])
     assert result.exit_code == 0
     assert "nextreel train" in result.stdout
+
+
+def test_a_new_key_is_printed_once_with_the_entry_that_lets_it_in() -> None:
+    answer = runner.invoke(door.app, ["keys", "new", "--scope", "write", "--scope", "read", "--name", "web"])
+    assert answer.exit_code == 0
+    key, entry = answer.stdout.splitlines()
+    (kept,) = parse(entry)
+    assert (kept.name, kept.scopes, kept.digest) == ("web", frozenset({"read", "write"}), digest(key))
+    assert answer.output.count(key) == 1
+
+
+@pytest.mark.parametrize(("scope", "name"), [("root", "web"), ("read", "w:b")])
+def test_a_key_without_meaning_is_not_made(scope: str, name: str) -> None:
+    answer = runner.invoke(door.app, ["keys", "new", "--scope", scope, "--name", name])
+    assert isinstance(answer.exception, WrongKey)
+    assert answer.stdout == ""

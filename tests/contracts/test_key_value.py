@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -17,13 +18,35 @@ from nextreel.types import Conflict
 
 BACKENDS = {
     "memory": "memory://",
-    "sqlite": "sqlite://{folder}/state.db",
+    "sqlite": "sqlite://{folder}/{name}.db",
+    "redis": "{redis_url}?prefix={name}",
+    "dynamodb": "{dynamodb_url}&prefix={name}",
 }
+MOST = {"dynamodb": 100}  # keys of one write, where there is a bound that tests can meet
+MANY = {"dynamodb": 250}  # keys that are more than it reads at once; its stand-in is slow
 
 
-@pytest.fixture(params=BACKENDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClosableKeyValue]:
-    store = open_key_value(BACKENDS[request.param].format(folder=tmp_path))
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def fresh_url(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], str]:
+    """Makes URLs, each of an empty store."""
+    servers = {
+        name: request.getfixturevalue(name) for name in ("redis_url", "dynamodb_url") if name in BACKENDS[backend]
+    }
+    folder = tmp_path_factory.mktemp("stores")
+    numbers = itertools.count()
+    return lambda: BACKENDS[backend].format(folder=folder, name=f"{os.getpid()}-{next(numbers)}", **servers)
+
+
+@pytest.fixture
+def store(fresh_url: Callable[[], str]) -> Iterator[ClosableKeyValue]:
+    store = open_key_value(fresh_url())
     yield store
     store.close()
 
@@ -78,9 +101,10 @@ def test_deleted_keys_are_counted_and_start_again_at_one(store: ClosableKeyValue
     assert store.get_many(["a"]) == [(b"new", 1)]
 
 
-def test_many_keys_and_odd_keys_are_kept(store: ClosableKeyValue) -> None:
-    keys = [f"user/{i}" for i in range(1500)] + ["", "nul\0inside", "ключ 🎬", "%_'\""]
-    store.put_many([(key, key.encode(), 0) for key in keys])
+def test_many_keys_and_odd_keys_are_kept(backend: str, store: ClosableKeyValue) -> None:
+    keys = [f"user/{i}" for i in range(MANY.get(backend, 1500))] + ["", "nul\0inside", "ключ 🎬", "%_'\""]
+    for start in range(0, len(keys), 100):
+        store.put_many([(key, key.encode(), 0) for key in keys[start : start + 100]])
     assert store.get_many(keys) == [(key.encode(), 1) for key in keys]
 
 
@@ -101,16 +125,17 @@ def test_writers_who_read_the_same_version_cannot_both_win(store: ClosableKeyVal
     assert store.get_many(["count"]) == [(b"60", 61)]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=25, deadline=None)
 @given(
     items=st.lists(
         st.tuples(st.sampled_from("abc"), st.binary(max_size=4), st.sampled_from([None, 0, 1, 2])), max_size=6
     )
 )
-def test_it_agrees_with_a_dictionary_of_versions(backend: str, items: list[tuple[str, bytes, int | None]]) -> None:
+def test_it_agrees_with_a_dictionary_of_versions(
+    fresh_url: Callable[[], str], items: list[tuple[str, bytes, int | None]]
+) -> None:
     model: dict[str, tuple[bytes, int]] = {}
-    with TemporaryDirectory() as folder, closing(open_key_value(BACKENDS[backend].format(folder=folder))) as store:
+    with closing(open_key_value(fresh_url())) as store:
         for key, value, expected in items:
             version = model.get(key, (b"", 0))[1]
             if expected is not None and expected != version:
@@ -120,3 +145,62 @@ def test_it_agrees_with_a_dictionary_of_versions(backend: str, items: list[tuple
                 store.put_many([(key, value, expected)])
                 model[key] = (value, version + 1)
         assert store.get_many(["a", "b", "c"]) == [model.get(key) for key in "abc"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    there=st.lists(st.sampled_from("abc"), max_size=3),
+    items=st.lists(
+        st.tuples(st.sampled_from("abc"), st.binary(max_size=4), st.sampled_from([None, 0, 1, 2])), max_size=6
+    ),
+)
+def test_many_writes_at_once_do_what_they_do_one_after_another_or_nothing(
+    fresh_url: Callable[[], str], there: list[str], items: list[tuple[str, bytes, int | None]]
+) -> None:
+    with closing(open_key_value(fresh_url())) as store, closing(open_key_value("memory://")) as model:
+        for one in (store, model):
+            one.put_many([(key, b"old", None) for key in there])
+        messages = []
+        for one in (store, model):
+            try:
+                one.put_many(items)
+            except Conflict as error:
+                messages.append(str(error))
+        assert messages in ([], messages[:1] * 2)
+        assert store.get_many(["a", "b", "c"]) == model.get_many(["a", "b", "c"])
+
+
+def test_as_many_keys_as_the_backend_takes_are_written_all_or_none(backend: str, store: ClosableKeyValue) -> None:
+    keys = [f"user/{i}" for i in range(MOST.get(backend, 1500))]
+    store.put_many([(keys[-1], b"there", None)])
+    with pytest.raises(Conflict, match=f"'{keys[-1]}', got version 1"):
+        store.put_many([(key, b"new", 0) for key in keys])
+    assert store.get_many(keys) == [None] * (len(keys) - 1) + [(b"there", 1)]
+    store.put_many([(key, b"new", None) for key in keys])
+    assert store.get_many(keys) == [(b"new", 1)] * (len(keys) - 1) + [(b"new", 2)]
+
+
+def test_of_many_threads_that_expect_one_version_exactly_one_wins_each_round(store: ClosableKeyValue) -> None:
+    threads, rounds = 8, 6
+    barrier = threading.Barrier(threads, timeout=30)
+
+    def race(number: int) -> list[int]:
+        won = []
+        for version in range(rounds):
+            barrier.wait()
+            try:
+                store.put_many([("race", b"%d" % number, version), (f"of {number}", b"", version)])
+            except Conflict:
+                # the other key must be as it was, and go on with the next round
+                assert store.get_many([f"of {number}"]) == [(b"", version) if version else None]
+                store.put_many([(f"of {number}", b"", version)])
+            else:
+                won.append(version)
+            barrier.wait()
+        return won
+
+    with ThreadPoolExecutor(threads) as pool:
+        won = list(pool.map(race, range(threads)))
+    assert sorted(itertools.chain(*won)) == list(range(rounds))
+    last = next(number for number, versions in enumerate(won) if rounds - 1 in versions)
+    assert store.get_many(["race"]) == [(b"%d" % last, rounds)]

@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nextreel.serving.edge import MAX_BODY
 from nextreel.serving.schemas import EventType
 from nextreel.telemetry import configure_logging
 from nextreel.types import Kind
@@ -102,6 +102,50 @@ def test_feedback_is_logged_and_the_next_answer_reflects_it(client: TestClient, 
     assert (event.user_id, event.video_id, event.kind, event.at) == (1, 100, Kind.WATCH, 1_000_000.0)
     assert (event.watch_seconds, event.value, event.position) == (30.0, 4.5, 0)
     assert client.get("/recommendations/1?n=1").json()["recommendations"][0]["video_id"] == 101
+
+
+def test_a_list_of_feedback_is_logged_as_one(client: TestClient, system: FakeSystem) -> None:
+    body = [
+        {"user_id": 1, "video_id": 100, "event_type": "click", "event_id": "a"},
+        {"user_id": 2, "item_id": "101", "event_type": "like"},
+        {"user_id": 1, "channel_id": "news", "event_type": "subscribe"},
+    ]
+    answer = client.post("/feedback", json=body)
+    logged = [event for _, event in system.log.read(0)]
+    assert answer.status_code == 202
+    assert answer.json()["event_ids"] == [event.event_id for event in logged]
+    assert [(event.user_id, event.kind) for event in logged] == [(1, Kind.CLICK), (2, Kind.LIKE), (1, Kind.SUBSCRIBE)]
+    assert logged[0].event_id == "a"
+
+
+@pytest.mark.parametrize(
+    ("last", "status"), [({"video_id": 999}, 404), ({"video_id": 100, "channel_id": "news"}, 422), ({}, 422)]
+)
+def test_of_a_list_with_something_wrong_nothing_is_taken(
+    client: TestClient, system: FakeSystem, last: dict[str, object], status: int
+) -> None:
+    body = [
+        {"user_id": 1, "video_id": 100, "event_type": "click"},
+        {"user_id": 1, "event_type": "like"} | last,
+    ]
+    problem(client.post("/feedback", json=body), status)
+    assert system.log.read(0) == []
+
+
+def test_what_is_wrong_with_feedback_is_told_by_field(client: TestClient) -> None:
+    right = {"user_id": 1, "video_id": 100, "event_type": "click"}
+    wrong = right | {"event_type": "sigh"}
+    alone = problem(client.post("/feedback", json=wrong), 422)["errors"]
+    among = problem(client.post("/feedback", json=[right, wrong]), 422)["errors"]
+    assert [one["field"] for one in alone] == ["body.event.event_type"]
+    assert [one["field"] for one in among] == ["body.events.1.event_type"]
+
+
+def test_a_list_of_feedback_has_a_length(client: TestClient) -> None:
+    one = {"user_id": 1, "video_id": 100, "event_type": "click"}
+    problem(client.post("/feedback", json=[]), 422)
+    problem(client.post("/feedback", json=[one] * 501), 422)
+    assert len(client.post("/feedback", json=[one] * 500).json()["event_ids"]) == 500
 
 
 def test_a_new_user_becomes_known_by_feedback(client: TestClient) -> None:
@@ -289,14 +333,41 @@ def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
 
 def test_a_body_is_limited_by_the_bytes_that_come(client: TestClient, system: FakeSystem) -> None:
     def chunks() -> Iterator[bytes]:
-        for _ in range(MAX_BODY // 1000 + 1):
+        for _ in range(1001):
             yield b" " * 1000
 
     headers = {"content-type": "application/json"}
-    for content in (b" " * (MAX_BODY + 1), chunks()):
+    for content in (b" " * 1_000_001, chunks()):
         answer = client.post("/feedback", content=content, headers=headers)
-        assert str(MAX_BODY) in problem(answer, 413)["detail"]
+        assert "1000000" in problem(answer, 413)["detail"]
     assert system.log.read(0) == []
+    body = b'{"user_id": 1, "video_id": 100, "event_type": "like"}'
+    assert client.post("/feedback", content=body.ljust(1_000_000), headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("said", "read"), [(b"2001", 0), (b"18", 2001), (b"-1", 2001), (b"9" * 25, 2001), (b"x", 2001), (None, 2001)]
+)
+def test_no_more_of_a_long_body_is_read_than_shows_that_it_is_long(
+    connect: Callable[..., TestClient], said: bytes | None, read: int
+) -> None:
+    app = connect(max_body_bytes=2000).app
+    sent: list[Any] = []
+    pieces = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal pieces
+        pieces += 1
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")] + ([] if said is None else [(b"content-length", said)])
+    scope = {"type": "http", "method": "POST", "path": "/feedback", "query_string": b"", "headers": headers}
+    anyio.run(app, scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert pieces == read
 
 
 def test_a_request_id_is_kept_when_it_is_harmless_and_made_otherwise(client: TestClient) -> None:

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
+from nextreel.serving.schemas import WhyOut
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
 
@@ -99,6 +100,22 @@ def test_similar_and_trending_are_lists_of_videos(server: TestClient) -> None:
     assert len(set(ids(server.get("/trending?n=6")))) == 6
     assert "v1" not in ids(server.get("/similar/v1?n=6"))
     assert server.get("/similar/nothing").status_code == 404
+
+
+def test_it_is_told_why_a_video_is_shown_and_why_another_is_not(server: TestClient, real: System) -> None:
+    first = ids(server.get(f"/recommendations/{SOMEONE}?n=5"))[0]
+    told = server.get(f"/explain/{SOMEONE}/{first}?n=5").json()
+    WhyOut.model_validate(told, strict=True)
+    assert (told["outcome"], told["place"], told["video"]["video_id"]) == ("shown", 1, first)
+    assert told["told"].startswith("Shown at place 1 of 5: ")
+    adds = [abs(one["adds"]) for one in told["contributions"]["relevance"]]
+    assert adds == sorted(adds, reverse=True)
+    watched = real.catalogue.video_ids[real.store.user(SOMEONE).history.rows[0]]
+    other = server.get(f"/explain/{SOMEONE}/{watched}?n=5").json()
+    WhyOut.model_validate(other, strict=True)
+    assert (other["outcome"], other["place"], other["removed_by"]) == ("removed", None, ["not_watched"])
+    assert other["video"]["score"] is None
+    assert server.get(f"/explain/{SOMEONE}/nothing").status_code == 404
 
 
 def test_operators_see_health_metrics_and_releases(server: TestClient, real: System) -> None:

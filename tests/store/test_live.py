@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -162,6 +163,43 @@ def test_a_second_process_sees_what_the_first_wrote(home: Home, agree: Callable[
     assert reader.counters.plays.tolist() == [1, 1, 0, 0, 0]
     reader.follow()  # the counters are each process' own
     agree(reader, home.replayed([event("ann", 1, "d")]))
+
+
+@pytest.mark.parametrize("kind", ["redis", "dynamodb"])
+def test_states_on_a_server_are_shared_and_advanced_once_by_whoever_follows(
+    home: Home, agree: Callable[..., None], request: pytest.FixtureRequest, kind: str
+) -> None:
+    url: str = request.getfixturevalue(f"{kind}_url")
+    overlay = f"{url}{'&' if '?' in url else '?'}prefix=live-{os.getpid()}"
+    stores = [home.open(overlay), home.open(overlay)]
+    events = [event("ann", 1 + i, "abcde"[i % 5], Kind.LIKE) for i in range(20)] + [event("new", 30), event(7, 31)]
+    wrong: list[BaseException] = []
+
+    def busy(store: LiveStore, mine: Sequence[Event]) -> None:
+        try:
+            for one in mine:
+                home.log.append([one])
+                store.follow()
+        except BaseException as error:  # a thread's failure must reach the test
+            wrong.append(error)
+
+    threads = [threading.Thread(target=busy, args=(store, events[i:20:2])) for i, store in enumerate(stores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    home.log.append(events[20:])
+    for store in stores:
+        store.follow()
+        assert (len(store.user("ann").history), store.user("ann").version) == (21, 22)
+        assert store.counters.likes.tolist() == [5, 4, 4, 4, 4]
+    later = home.open(overlay)  # a process that starts after them finds the states, and counts for itself
+    assert later.user("new").history.rows.tolist() == [3]
+    assert later.user(7).version == 2
+    later.follow()
+    agree(later, home.replayed([one for _, one in home.log.read(0)]))
+    assert not list(home.state.glob("live.db*"))  # nothing beside the snapshot
 
 
 def test_events_up_to_the_end_of_the_snapshot_are_in_it_already(home: Home, agree: Callable[..., None]) -> None:

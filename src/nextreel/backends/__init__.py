@@ -1,19 +1,31 @@
 """Where state, events and files are kept; a URL picks the backend.
 
 `memory://` lives with its object, `sqlite://var/state.db` is relative to the working folder and
-`sqlite:///srv/state.db` absolute; `file://` follows the same rule.
+`sqlite:///srv/state.db` absolute; `file://` follows the same rule. `redis://host:6379/0` (`rediss://` with TLS) and
+`dynamodb://table` are servers, and their libraries extras; docs/backends.md tells what else their URLs can say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
 from nextreel.backends.disk import DiskBlobs
-from nextreel.backends.errors import BlobNotFound, InvalidKey, UnknownBackend, UnreadableRecord
+from nextreel.backends.errors import (
+    BlobNotFound,
+    InvalidKey,
+    InvalidUrl,
+    TooLarge,
+    UnknownBackend,
+    Unreachable,
+    UnreadableRecord,
+)
 from nextreel.backends.memory import MemoryEventLog, MemoryKeyValue
 from nextreel.backends.sqlite import SqliteEventLog, SqliteKeyValue
+from nextreel.backends.urls import shown
 from nextreel.types import Blobs, EventLog, KeyValue
 
 __all__ = [
@@ -22,7 +34,10 @@ __all__ = [
     "ClosableEventLog",
     "ClosableKeyValue",
     "InvalidKey",
+    "InvalidUrl",
+    "TooLarge",
     "UnknownBackend",
+    "Unreachable",
     "UnreadableRecord",
     "open_blobs",
     "open_key_value",
@@ -47,7 +62,7 @@ class ClosableBlobs(Blobs, _Closable, Protocol):
 
 
 def open_key_value(url: str) -> ClosableKeyValue:
-    """The key-value store of the URL: `memory://` or `sqlite://path`.
+    """The key-value store of the URL: `memory://`, `sqlite://path`, `redis://host:port/number` or `dynamodb://table`.
 
     >>> store = open_key_value("memory://")
     >>> store.put_many([("greeting", b"hello", 0)])
@@ -60,7 +75,15 @@ def open_key_value(url: str) -> ClosableKeyValue:
             return MemoryKeyValue()
         case "sqlite":
             return SqliteKeyValue(_file(url, path))
-    raise _unknown(url, "key-value store", "memory://, sqlite://path")
+        case "redis" | "rediss":
+            with _needs("redis"):
+                from nextreel.backends.redis import RedisKeyValue  # noqa: PLC0415  an extra
+            return RedisKeyValue(url)
+        case "dynamodb":
+            with _needs("aws"):
+                from nextreel.backends.dynamodb import DynamoKeyValue  # noqa: PLC0415  an extra
+            return DynamoKeyValue(url)
+    raise _unknown(url, "key-value store", "memory://, sqlite://path, redis://host:port/number, dynamodb://table")
 
 
 def open_log(url: str) -> ClosableEventLog:
@@ -83,6 +106,17 @@ def open_blobs(url: str) -> ClosableBlobs:
     raise _unknown(url, "blob store", "file://folder")
 
 
+@contextmanager
+def _needs(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UnknownBackend(
+            f"Expected the libraries of the extra {extra!r}, got no {error.name}. "
+            f"Hint: pip install 'nextreel[{extra}]'."
+        ) from error
+
+
 def _parts(url: str) -> tuple[str, str]:
     scheme, _, path = url.partition("://")
     return scheme.lower(), unquote(path)
@@ -95,4 +129,6 @@ def _file(url: str, path: str) -> Path:
 
 
 def _unknown(url: str, what: str, known: str) -> UnknownBackend:
-    return UnknownBackend(f"Expected a URL of a {what} ({known}), got {url!r}. Hint: check the part before '://'.")
+    return UnknownBackend(
+        f"Expected a URL of a {what} ({known}), got {shown(url)!r}. Hint: check the part before '://'."
+    )

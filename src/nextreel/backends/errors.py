@@ -19,3 +19,15 @@ class BlobNotFound(NextreelError):
 
 class UnreadableRecord(NextreelError):
     """Stored bytes are not what this version writes or once wrote."""
+
+
+class InvalidUrl(NextreelError):
+    """A backend's URL says something that the backend does not understand."""
+
+
+class Unreachable(NextreelError):
+    """A backend's server did not answer, or refused to."""
+
+
+class TooLarge(NextreelError):
+    """A value is larger, or a write has more keys, than the backend takes."""

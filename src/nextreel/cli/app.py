@@ -18,6 +18,7 @@ from nextreel.cli import (
     evaluate,
     features,
     historical,
+    keys,
     process,
     recommend,
     releases,
@@ -71,6 +72,7 @@ app.command()(batch.score)
 app.command()(serve.serve)
 app.command()(value.value)
 app.add_typer(releases.app, name="releases")
+app.add_typer(keys.app, name="keys")
 features.app.command()(historical.history)
 app.add_typer(features.app, name="features")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 from starlette.responses import Response
 
@@ -107,6 +108,40 @@ def list_reply(system: System, scored: Callable[[], list[tuple[VideoId, float]]]
         {
             "videos": items,
             "request_id": request_id(),
+            "model_version": system.release,
+            "total_latency_ms": _milliseconds(started),
+        }
+    )
+
+
+def why_reply(system: System, request: Request, video_id: VideoId) -> Response:
+    """What becomes of the video in the list for the request, as JSON."""
+    started = perf_counter()
+    found = system.why(request, video_id)
+    row = system.catalogue.row_of[video_id]
+    parts = {
+        objective: [
+            {"feature": name, "adds": round(adds, DIGITS)}
+            for name, adds in sorted(of.items(), key=lambda part: -abs(part[1]))
+        ]
+        for objective, of in found.contributions.items()
+    }
+    return reply(
+        {
+            "user_id": request.user_id,
+            "video": _item(system.catalogue, video_id, row, np.nan if found.value is None else found.value),
+            "outcome": found.outcome,
+            "told": found.told,
+            "place": None if found.place is None else found.place + 1,
+            "removed_by": found.removed_by,
+            "proposed": found.proposed,
+            "sources": [{"source": name, "rank": rank} for name, rank in found.ranks.items()],
+            "candidates": found.candidates,
+            "judged": found.judged,
+            "higher_valued": found.by_value,
+            "contributions": parts,
+            "moves": {step: place + 1 for step, place in found.moves.items()},
+            "request_id": request.request_id,
             "model_version": system.release,
             "total_latency_ms": _milliseconds(started),
         }

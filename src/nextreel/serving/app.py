@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from nextreel import __version__
-from nextreel.serving import problems
+from nextreel.serving import problems, security
 from nextreel.serving.edge import Edge
 from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
 from nextreel.serving.schemas import ProblemOut
-from nextreel.serving.security import guard
 from nextreel.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,11 +35,11 @@ def create_app(system: System, settings: Settings) -> FastAPI:
         summary="Video recommendations in four stages: retrieve, filter, rank, order.",
         version=__version__,
         lifespan=lifespan,
-        dependencies=[Depends(guard(settings.api_keys))] if settings.api_keys else [],
         responses={422: {"model": ProblemOut, "description": "a field is missing or wrong"}},
     )
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
     for module in (recommendations, feedback, discovery, operations, sagemaker):
         app.include_router(module.router(system))
+    security.install(app, settings)
     return app

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nextreel.serving.problems import problem
 from nextreel.telemetry import get_logger, observe_request
 
-MAX_BODY = 64 * 1024  # bytes
 HEADER = b"x-request-id"
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")  # other bytes do not belong in headers and logs
+LONGEST_NUMBER = 19  # digits of a content-length that is taken for one
 CLIENT_LEFT = 499  # not a standard status; metrics tell these requests from failures by it
 
 log = get_logger(__name__)
@@ -29,8 +29,9 @@ def request_id() -> str:
 class Edge:
     """The outermost layer of the app, as plain ASGI: it costs microseconds."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_body: int) -> None:
         self._app = app
+        self._max_body = max_body  # bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -51,7 +52,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, _limited(receive), send_with_id)
+            await self._app(scope, _limited(receive, self._max_body, _length(scope)), send_with_id)
         except Exception:
             log.exception("request failed", method=scope["method"], route=_route(scope))
             if status:  # half an answer is out; the server closes the connection
@@ -74,16 +75,23 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path_format", "unmatched")
 
 
-def _limited(receive: Receive) -> Receive:
-    """Counts the bytes that really come: a header about their number may be missing or wrong."""
+def _length(scope: Scope) -> int:
+    """The bytes that the body is said to have, 0 where nothing honest is said: they are counted anyway."""
+    said = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(said) if said.isdigit() and len(said) < LONGEST_NUMBER else 0
+
+
+def _limited(receive: Receive, most: int, said: int) -> Receive:
+    """Refuses a body that is said to be too long before any of it is read, and counts the bytes that really come."""
     size = 0
 
     async def counting() -> Message:
         nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > MAX_BODY:
-            raise HTTPException(413, f"Expected a body of at most {MAX_BODY} bytes, got more.")
+        if said <= most:
+            message = await receive()
+            size += len(message.get("body", b""))
+        if max(said, size) > most:
+            raise HTTPException(413, f"Expected a body of at most {most} bytes, got more.")
         return message
 
     return counting

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    StrictInt,
+    StrictStr,
+    Tag,
+    model_validator,
+)
 
 MAX_ITEMS = 100  # videos in one answer
 MAX_EXCLUDED = 1000
+MAX_EVENTS = 500  # of one list of feedback
 
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
@@ -97,6 +108,13 @@ class FeedbackIn(_In):
         return self
 
 
+FeedbacksIn: TypeAlias = Annotated[list[FeedbackIn], Field(min_length=1, max_length=MAX_EVENTS)]
+OneOrMore: TypeAlias = Annotated[
+    Annotated[FeedbackIn, Tag("event")] | Annotated[FeedbacksIn, Tag("events")],
+    Discriminator(lambda given: "events" if isinstance(given, list) else "event"),  # what is wrong is told of one alone
+]
+
+
 class InvocationIn(_In):
     """A request in the manner of SageMaker."""
 
@@ -134,6 +152,41 @@ class RecommendationsOut(BaseModel):
     latency_ms: dict[str, float]
 
 
+class SourceRankOut(BaseModel):
+    """How one source ranks the video among the candidates of the request."""
+
+    source: str
+    rank: int | None = Field(description="how many candidates it scores higher; null where it says nothing of it")
+
+
+class ContributionOut(BaseModel):
+    """What one feature adds to the raw score of one objective."""
+
+    feature: str
+    adds: float
+
+
+class WhyOut(BaseModel):
+    """What became of one video in the list that this request would get: which stage decided it, and what it saw."""
+
+    user_id: int | str
+    video: VideoOut
+    outcome: Literal["shown", "removed", "not proposed", "not judged", "outranked"]
+    told: str = Field(description="the outcome in a sentence")
+    place: int | None = Field(description="in the list, 1 = first; null where it is not shown")
+    removed_by: list[str] = Field(description="every filter that removes it")
+    proposed: bool
+    sources: list[SourceRankOut]
+    candidates: int
+    judged: int
+    higher_valued: int | None = Field(description="judged candidates of a higher value; null for one that is removed")
+    contributions: dict[str, list[ContributionOut]] = Field(description="by objective, the largest first")
+    moves: dict[str, int] = Field(description="the place, 1 = first, that each step of the final order left it at")
+    request_id: str
+    model_version: str
+    total_latency_ms: float
+
+
 class VideosOut(BaseModel):
     """A list of videos that is nobody's in particular."""
 
@@ -148,6 +201,14 @@ class FeedbackOut(BaseModel):
 
     status: Literal["accepted"]
     event_id: str
+    request_id: str
+
+
+class FeedbacksOut(BaseModel):
+    """All events of the list are in the log and will not be lost; their ids in the order of the list."""
+
+    status: Literal["accepted"]
+    event_ids: list[str]
     request_id: str
 
 

@@ -11,6 +11,7 @@ from nextreel.serving import answers
 from nextreel.serving.edge import request_id
 from nextreel.serving.routes import Count, PathId
 from nextreel.serving.schemas import VideosOut
+from nextreel.serving.security import guarded
 from nextreel.types import Request
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def router(system: System) -> APIRouter:
     """Similar and trending videos."""
-    routes = APIRouter(tags=["discovery"])
+    routes = guarded("read", "discovery")
 
     @routes.get("/similar/{video_id}", responses={200: {"model": VideosOut}})
     def similar(video_id: PathId, n: Count = 10) -> Response:

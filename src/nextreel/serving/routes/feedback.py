@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
-from nextreel.serving.schemas import FeedbackIn, FeedbackOut
+from nextreel.serving.schemas import FeedbackIn, FeedbackOut, FeedbacksOut, OneOrMore
+from nextreel.serving.security import guarded
 from nextreel.telemetry import count_event
 from nextreel.types import Event, Kind
 
@@ -20,29 +21,40 @@ if TYPE_CHECKING:
 
 def router(system: System) -> APIRouter:
     """Feedback by POST."""
-    routes = APIRouter(tags=["feedback"])
+    routes = guarded("write", "feedback")
 
-    @routes.post("/feedback", status_code=202, responses={202: {"model": FeedbackOut}})
-    def feedback(given: FeedbackIn) -> Response:
-        """Accepted once the event is in the durable log; the person's next recommendations reflect it."""
-        subject = given.subject
-        event = Event(
-            user_id=answers.user(system, given.user_id),
-            at=system.now(),
-            kind=Kind[given.event_type.upper()],
-            video_id=None if given.about_channel else answers.video(system, subject),
-            channel_id=answers.channel(system, subject) if given.about_channel else None,
-            value=given.value,
-            watch_seconds=given.watch_seconds,
-            device=given.device,
-            location=given.location,
-            surface=given.surface,
-            position=given.position,
-            request_id=given.request_id,
-            event_id=given.event_id or uuid.uuid4().hex,
-        )
-        system.feedback([event])
-        count_event(event)
-        return answers.reply({"status": "accepted", "event_id": event.event_id, "request_id": request_id()}, 202)
+    @routes.post("/feedback", status_code=202, responses={202: {"model": FeedbackOut | FeedbacksOut}})
+    def feedback(given: OneOrMore) -> Response:
+        """Accepted once the event, or all events of a list, are in the durable log; the next lists reflect them.
+
+        Of a list with an event that is wrong nothing is taken.
+        """
+        at = system.now()
+        events = [_event(system, one, at) for one in ([given] if isinstance(given, FeedbackIn) else given)]
+        system.feedback(events)
+        for event in events:
+            count_event(event)
+        ids = [event.event_id for event in events]
+        told = {"event_id": ids[0]} if isinstance(given, FeedbackIn) else {"event_ids": ids}
+        return answers.reply({"status": "accepted", **told, "request_id": request_id()}, 202)
 
     return routes
+
+
+def _event(system: System, given: FeedbackIn, at: float) -> Event:
+    subject = given.subject
+    return Event(
+        user_id=answers.user(system, given.user_id),
+        at=at,
+        kind=Kind[given.event_type.upper()],
+        video_id=None if given.about_channel else answers.video(system, subject),
+        channel_id=answers.channel(system, subject) if given.about_channel else None,
+        value=given.value,
+        watch_seconds=given.watch_seconds,
+        device=given.device,
+        location=given.location,
+        surface=given.surface,
+        position=given.position,
+        request_id=given.request_id,
+        event_id=given.event_id or uuid.uuid4().hex,
+    )

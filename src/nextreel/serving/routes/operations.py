@@ -11,6 +11,7 @@ from starlette.responses import Response
 from nextreel import __version__
 from nextreel.serving import answers
 from nextreel.serving.schemas import HealthOut, ModelsOut
+from nextreel.serving.security import guarded
 from nextreel.telemetry import render_metrics
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ WORST_LAST = ("healthy", "degraded", "unhealthy")
 def router(system: System) -> APIRouter:
     """Health, metrics and releases."""
     routes = APIRouter(tags=["operations"])
+    closed = guarded("read", "operations")
 
     @routes.get("/health", responses={200: {"model": HealthOut}, 503: {"model": HealthOut}})
     def health() -> Response:
@@ -46,7 +48,7 @@ def router(system: System) -> APIRouter:
         body, content_type = render_metrics()
         return Response(body, headers={"content-type": content_type})
 
-    @routes.get("/models", responses={200: {"model": ModelsOut}})
+    @closed.get("/models", responses={200: {"model": ModelsOut}})
     def models() -> Response:
         """All releases with their stage and metrics, oldest first."""
         releases = [
@@ -61,6 +63,7 @@ def router(system: System) -> APIRouter:
         production = system.registry.production()
         return answers.reply({"serving": system.release, "production": production, "models": releases})
 
+    routes.include_router(closed)
     return routes
 
 

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
 from nextreel.serving.routes import Count, PathId
-from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut
+from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
+from nextreel.serving.security import guarded
 from nextreel.types import Request
 
 if TYPE_CHECKING:
@@ -18,14 +19,21 @@ if TYPE_CHECKING:
 
 
 def router(system: System) -> APIRouter:
-    """Recommendations by GET and by POST."""
-    routes = APIRouter(tags=["recommendations"])
+    """Recommendations by GET and by POST, and why."""
+    routes = guarded("read", "recommendations")
 
     @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
     def recommendations(user_id: PathId, n: Count = 10) -> Response:
         """The best n videos for the user now; a user nobody knows gets a cold-start list."""
         request = Request(answers.user(system, user_id), system.now(), n, request_id())
         return answers.slate_reply(system, request)
+
+    @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}})
+    def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
+        """Why the video is, or is not, among the n best for the user now."""
+        known = answers.video(system, video_id)
+        request = Request(answers.user(system, user_id), system.now(), n, request_id())
+        return answers.why_reply(system, request, known)
 
     @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
     @routes.post("/recommend", responses={200: {"model": RecommendationsOut}})

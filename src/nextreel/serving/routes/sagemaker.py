@@ -10,6 +10,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
 from nextreel.serving.schemas import InvocationIn, InvocationOut
+from nextreel.serving.security import guarded
 from nextreel.types import Request
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 def router(system: System) -> APIRouter:
     """Ping and invocations."""
     routes = APIRouter(tags=["sagemaker"])
+    closed = guarded("read", "sagemaker")
 
     @routes.get("/ping")
     async def ping() -> Response:
         """200 while the container is up."""
         return answers.reply({"status": "ok"})
 
-    @routes.post(
+    @closed.post(
         "/invocations",
         responses={200: {"model": InvocationOut}, 404: {"description": "unknown user, or nothing to recommend"}},
     )
@@ -41,4 +43,5 @@ def router(system: System) -> APIRouter:
         items = [{"videoId": video_id, "score": round(score, answers.DIGITS)} for video_id, score in scored]
         return answers.reply({"userId": user_id, "recommendations": items})
 
+    routes.include_router(closed)
     return routes
