@@ -214,6 +214,16 @@ def build(vectors: FloatArray, params: IndexParams | None = None, queries: Float
     return Index(vectors, params, "flat")
 
 
+def check_pairs(rows: NDArray[np.integer], vectors: FloatArray) -> None:
+    """Raises VectorIndexError unless there is one vector for each of the rows (m,), none of which repeats."""
+    different = len(np.unique(rows))
+    if len(rows) != len(vectors) or different != len(rows):
+        raise VectorIndexError(
+            f"Expected one vector for each of the rows, and no row twice; got {len(rows)} rows, "
+            f"{different} of them different, and {len(vectors)} vectors."
+        )
+
+
 def checked(vectors: FloatArray) -> FloatArray:
     """The vectors (n, d), contiguous. Raises VectorIndexError for what is no matrix or not finite."""
     vectors = np.ascontiguousarray(vectors, np.float32)

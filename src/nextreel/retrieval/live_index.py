@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from nextreel.folders import whole
 from nextreel.retrieval import index as indexes
 from nextreel.retrieval._arrays import best
 from nextreel.retrieval.index import Hidden, Index, VectorIndexError
@@ -132,11 +133,7 @@ class LiveIndex:
         vectors = self._checked(vectors)
         with self._lock:
             known = self._known(rows)
-            if len(known) != len(vectors) or len(np.unique(known)) != len(known):
-                raise VectorIndexError(
-                    f"Expected one vector for each of the rows, and no row twice; got {len(known)} rows, "
-                    f"{len(np.unique(known))} of them different, and {len(vectors)} vectors."
-                )
+            indexes.check_pairs(known, vectors)
             self._view = self._view.without(known).beside(known, vectors)
             self._tell()
 
@@ -158,10 +155,8 @@ class LiveIndex:
             if not (folder / indexes.PARAMS_FILE).exists():
                 self.base.save(folder)
             removed = np.empty(0, np.int32) if view.hidden is None else np.flatnonzero(view.hidden.mask)
-            part = folder / f"{CHANGES_FILE}.part"
-            with part.open("wb") as file:
+            with whole(folder / CHANGES_FILE) as part, part.open("wb") as file:
                 np.savez(file, rows=view.rows, vectors=view.vectors, hidden=removed, sizes=[len(self.base), view.size])
-            part.replace(folder / CHANGES_FILE)
 
     def _checked(self, vectors: FloatArray) -> FloatArray:
         vectors = indexes.checked(vectors)

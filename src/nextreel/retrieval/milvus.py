@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.retrieval.index import VectorIndexError, checked
+from nextreel.retrieval.index import VectorIndexError, check_pairs, checked
 from nextreel.types import FloatArray, RowArray
 
 SCHEME = "milvus://"
@@ -83,11 +83,7 @@ class MilvusIndex:
         vectors = self._checked(vectors)
         with self._lock:
             self._known(rows)
-            if len(rows) != len(vectors) or len(np.unique(rows)) != len(rows):
-                raise VectorIndexError(
-                    f"Expected one vector for each of the rows, and no row twice; got {len(rows)} rows, "
-                    f"{len(np.unique(rows))} of them different, and {len(vectors)} vectors."
-                )
+            check_pairs(rows, vectors)
             self._write(rows, vectors, there=True)
 
     def remove(self, rows: NDArray[np.integer]) -> int:
