@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextreel.pipeline import Recommender, fused
 from nextreel.types import UNKNOWN, Explaining, Explanation, FloatArray, Moment, NextreelError, Ranker, Request, Slate
@@ -41,10 +42,12 @@ def why(recommender: Recommender, request: Request, row: int) -> Why:
     request = replace(request, explain=True)
     slate = recommender.recommend(request)
     removed = _removed_by(recommender, request, row)
+    shown = np.flatnonzero(slate.rows == row)
+    if slate.level == "trending":
+        return _without_sources(slate, removed, shown)
     candidates = recommender.gather(request)
     judged = recommender.promising(candidates)
     one = recommender.among(candidates, np.array([row], np.int32))
-    shown = np.flatnonzero(slate.rows == row)
     found = Why(
         outcome="shown" if len(shown) else _outcome(row, removed, candidates, judged),
         told="",
@@ -59,6 +62,24 @@ def why(recommender: Recommender, request: Request, row: int) -> Why:
         found = _valued(found, recommender, judged, one)
     if found.place is not None and slate.explanation is not None:
         found = replace(found, moves=_moves(slate.explanation, found.place))
+    return replace(found, told=_told(found, slate))
+
+
+def _without_sources(slate: Slate, removed: tuple[str, ...], shown: NDArray[np.intp]) -> Why:
+    """What became of a video where no source could propose, so that the list is what everybody watches."""
+    place = int(shown[0]) if len(shown) else None
+    found = Why(
+        outcome="shown" if place is not None else "removed" if removed else "not proposed",
+        told="",
+        place=place,
+        removed_by=removed,
+        proposed=place is not None,
+        ranks={},
+        candidates=len(slate.rows),
+        moves={} if place is None or slate.explanation is None else _moves(slate.explanation, place),
+    )
+    if found.outcome == "not proposed":
+        return replace(found, told="Eligible, but no source could propose: the list is what everybody watches most.")
     return replace(found, told=_told(found, slate))
 
 
