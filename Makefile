@@ -68,6 +68,13 @@ test-cov: install-dev ## Run the fast tests and report the lines they miss
 test-all: install-dev ## Run every test, the slow ones too
 	$(PYTEST)
 
+SLATES ?= 1000000
+SEED ?= 0
+
+.PHONY: fuzz
+fuzz: install-dev ## Have a million random lists judged by plain rules (half an hour; SLATES=, SEED=, WORKERS=)
+	$(ONE_THREAD) $(BIN)/python -m tests.fuzz --slates $(SLATES) --seed $(SEED) --workers $(WORKERS)
+
 ##@ Quality
 
 .PHONY: check

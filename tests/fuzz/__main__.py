@@ -7,10 +7,10 @@ from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
-
-from nextreel.cli.progress import bars
 from tests.fuzz.play import PER_WORLD, play, play_world
 from tests.fuzz.referee import Violation
+
+from nextreel.cli.progress import bars
 
 
 def main() -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from tests.fuzz.referee import Verdicts, Violation, eligible, hear, judge, judge_rows, judge_why, verdicts
+from tests.fuzz.scenes import Scene, event, first_moment, request, scene
+from tests.fuzz.worlds import Person, World, world
 
 from nextreel.pipeline import Recommender
 from nextreel.progress import Progress, silent
 from nextreel.types import Profile, Request, Slate
 from nextreel.why import why
-from tests.fuzz.referee import Verdicts, Violation, eligible, hear, judge, judge_why, verdicts
-from tests.fuzz.scenes import Scene, event, first_moment, request, scene
-from tests.fuzz.worlds import Person, World, world
 
 PER_WORLD = 2_000  # slates
 PER_SCENE = 50  # slates by one recommender
@@ -85,7 +85,7 @@ def _answer(
     judge(slate, current, here.videos, rules)
     _count(slate, rules, counted)
     if number % TRENDING == 0:
-        _trending(recommender.trending(asked), rules)
+        judge_rows(recommender.trending(asked), here.videos, rules)
         counted["lists of what everybody watches"] += 1
     if number % ASKED_TWICE == 0:
         again = recommender.recommend(asked)
@@ -99,14 +99,6 @@ def _answer(
             found = why(recommender, asked, row)
             judge_why(found, row, slate, rules)
             counted[f"why: {found.outcome}"] += 1
-
-
-def _trending(slate: Slate, rules: Verdicts) -> None:
-    """Raises `Violation` where the list of what everybody watches holds what it may not, or too little."""
-    may = eligible(rules)
-    whole = len(set(slate.rows.tolist())) == min(slate.request.k, int(may.sum()))
-    if not (may[slate.rows].all() and whole and slate.level == "trending"):
-        raise Violation(f"Expected a list of what everybody watches and this person may see, got {slate.video_ids}.")
 
 
 def _act(rng: random.Random, here: World, now: float, number: int, counted: Counter[str]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from tests.fuzz.scenes import Flaky, Scene
+from tests.fuzz.worlds import Person, Videos
 
 from nextreel.types import BoolArray, Event, Kind, Request, Slate
 from nextreel.why import Why
-from tests.fuzz.scenes import Flaky, Scene
-from tests.fuzz.worlds import Person, Videos
 
 ADULT = 18
 Verdicts = dict[str, BoolArray]  # rule, named as the filter that has to keep it -> (videos,) whom it lets pass
@@ -59,36 +59,42 @@ def _any(of: dict[str, BoolArray], wanted: tuple[str, ...], n: int) -> BoolArray
 
 def eligible(rules: Verdicts) -> BoolArray:
     """(videos,) which every rule lets pass."""
-    return np.logical_and.reduce(list(rules.values()))
+    return np.asarray(np.logical_and.reduce(list(rules.values())))
+
+
+def judge_rows(slate: Slate, videos: Videos, rules: Verdicts) -> None:
+    """Raises `Violation` where the slate has a video twice, one that a rule bars, or fewer than there may be."""
+    rows, request = slate.rows.tolist(), slate.request
+    _expect(len(set(rows)) == len(rows), "videos of which none comes twice", rows)
+    for rule, passed in rules.items():
+        _expect(passed[slate.rows].all(), f"nothing that {rule} removes", slate.rows[~passed[slate.rows]])
+    most = int(np.count_nonzero(eligible(rules)))
+    _expect(len(rows) == min(request.k, most), f"{request.k} of {most} eligible videos, or all of these", len(rows))
+    _expect(slate.video_ids == [videos.ids[row] for row in rows], "the ids of the rows", (rows, slate.video_ids))
 
 
 def judge(slate: Slate, scene: Scene, videos: Videos, rules: Verdicts) -> None:
     """Raises `Violation` where the slate breaks a promise."""
-    rows, request, may = slate.rows.tolist(), slate.request, eligible(rules)
-    _expect(len(set(rows)) == len(rows), f"videos of which none comes twice, got rows {rows}")
-    for rule, passed in rules.items():
-        _expect(passed[slate.rows].all(), f"nothing that {rule} removes, got rows {slate.rows[~passed[slate.rows]]}")
-    most = int(np.count_nonzero(may))
-    _expect(len(rows) == min(request.k, most), f"{min(request.k, most)} of {most} eligible videos, got {len(rows)}")
-    _expect(slate.video_ids == [videos.ids[row] for row in rows], f"the ids of rows {rows}, got {slate.video_ids}")
+    judge_rows(slate, videos, rules)
+    rows, request = slate.rows.tolist(), slate.request
     columns = (slate.value, slate.objectives, slate.sources, slate.reasons, slate.propensities, slate.promoted)
-    _expect({len(rows)} == {len(one) for one in columns}, f"columns of length {len(rows)}")
-    _expect(np.isfinite(slate.value).all() and np.isfinite(slate.objectives).all(), f"finite values, got {slate.value}")
+    _expect({len(rows)} == {len(one) for one in columns}, "columns of one length", columns)
+    _expect(np.isfinite(slate.value).all() and np.isfinite(slate.objectives).all(), "finite values", slate.value)
     likely = slate.propensities
-    _expect(((likely > 0) & (likely <= 1)).all(), f"propensities above 0 and up to 1, got {likely}")
+    _expect(((likely > 0) & (likely <= 1)).all(), "propensities above 0 and up to 1", likely)
     if not scene.config.order.explore.slots:
-        _expect((likely == 1).all(), f"propensities of 1 where nothing is drawn, got {likely}")
+        _expect((likely == 1).all(), "propensities of 1 where nothing is drawn", likely)
     sources = [one.retriever.name for one in scene.recommender.sources]
     known = {*sources, scene.recommender.fallback.name, "promoted", "eligible"}
-    _expect(set(slate.sources) <= known, f"sources of {known}, got {set(slate.sources)}")
-    _expect(all(slate.reasons), f"a reason for each place, got {slate.reasons}")
-    _expect(slate.trace.eligible >= 0 and min(slate.trace.removed.values(), default=0) >= 0, "counts of 0 or more")
-    _expect((slate.explanation is not None) == request.explain, "an explanation where one is asked for, and only there")
-    _promoted(slate, scene, videos, may)
+    _expect(set(slate.sources) <= known, "sources that there are", slate.sources)
+    _expect(all(slate.reasons), "a reason for each place", slate.reasons)
+    trace = slate.trace
+    _expect(trace.eligible >= 0 and min(trace.removed.values(), default=0) >= 0, "counts of 0 or more", trace)
+    _expect((slate.explanation is not None) == request.explain, "an explanation where one is asked for", request)
+    _promoted(slate, scene, videos, eligible(rules))
     _level(slate, scene)
-    order = scene.config.order
-    if not (scene.recommender.orderers or order.promote.videos):
-        _expect((np.diff(slate.value) <= 0).all(), f"values that fall, as nothing reorders them, got {slate.value}")
+    if not (scene.recommender.orderers or scene.config.order.promote.videos):
+        _expect((np.diff(slate.value) <= 0).all(), "values that fall, as nothing reorders them", slate.value)
 
 
 def _promoted(slate: Slate, scene: Scene, videos: Videos, may: BoolArray) -> None:
@@ -102,15 +108,15 @@ def _promoted(slate: Slate, scene: Scene, videos: Videos, may: BoolArray) -> Non
         many = min(int(np.floor(round(declared.share * n, 6))), most)
         places = [number * n // (many + 1) for number in range(1, many + 1)]
     found = np.flatnonzero(slate.promoted)
-    _expect(found.tolist() == places, f"promoted places {places}, got {found}")
-    _expect(set(slate.rows[found].tolist()) <= set(candidates), f"promoted rows of {candidates}, got {slate.rows[found]}")
-    _expect(bool((slate.propensities[found] == 1).all()), "promoted places with a propensity of 1")
-    _expect(bool((np.diff(slate.value[found]) <= 0).all()), f"the best promoted first, got {slate.value[found]}")
+    _expect(found.tolist() == places, f"promoted places {places}", found)
+    _expect(set(slate.rows[found].tolist()) <= set(candidates), "promoted videos alone", slate.rows[found])
+    _expect((slate.propensities[found] == 1).all(), "promoted places with a propensity of 1", slate.propensities)
+    _expect((np.diff(slate.value[found]) <= 0).all(), "the best promoted first", slate.value[found])
     labelled = [place for place, source in enumerate(slate.sources) if source == "promoted"]
-    _expect(labelled == places, f"'promoted' at places {places}, got {labelled}")
+    _expect(labelled == places, f"'promoted' at places {places}", slate.sources)
     if declared.videos:
         counted = {"configured": len(declared.videos), "eligible": len(candidates), "shown": len(places)}
-        _expect(slate.trace.promoted == counted, f"counts of promoted {counted}, got {slate.trace.promoted}")
+        _expect(slate.trace.promoted == counted, f"counts of promoted {counted}", slate.trace.promoted)
 
 
 def _level(slate: Slate, scene: Scene) -> None:
@@ -124,26 +130,26 @@ def _level(slate: Slate, scene: Scene) -> None:
         level, failures = "unranked", {*failing, "ranker"}
     else:
         level, failures = "full", set(failing)
-    _expect(slate.level == level, f"an answer from the rung {level}, got {slate.level}: {slate.trace.failures}")
-    _expect(set(slate.trace.failures) == failures, f"failures of {failures}, got {slate.trace.failures}")
+    _expect(slate.level == level, f"an answer from the rung {level}", (slate.level, slate.trace.failures))
+    _expect(set(slate.trace.failures) == failures, f"failures of {failures}", slate.trace.failures)
 
 
 def judge_why(found: Why, row: int, slate: Slate, rules: Verdicts) -> None:
     """Raises `Violation` where what is told of the video in the row does not agree with the slate and the rules."""
     removed = {rule for rule, passed in rules.items() if not passed[row]}
     place = slate.rows.tolist().index(row) if row in slate.rows else None
-    _expect(set(found.removed_by) == removed, f"row {row} removed by {removed or 'nothing'}, got {found.removed_by}")
-    _expect(found.place == place, f"row {row} at place {place}, got {found.place}")
+    _expect(set(found.removed_by) == removed, f"row {row} removed by {removed or 'nothing'}", found.removed_by)
+    _expect(found.place == place, f"row {row} at place {place}", found.place)
     if place is not None:
-        expected = {"shown"}
+        outcomes = {"shown"}
     elif removed:
-        expected = {"removed"}
+        outcomes = {"removed"}
     else:
-        expected = {"outranked", "not judged"} if found.proposed else {"not proposed"}
-    _expect(found.outcome in expected, f"row {row} as {expected}, got {found.outcome}")
-    _expect(bool(found.told), f"a sentence about row {row}, got none")
+        outcomes = {"outranked", "not judged"} if found.proposed else {"not proposed"}
+    _expect(found.outcome in outcomes, f"row {row} as one of {outcomes}", found.outcome)
+    _expect(bool(found.told), f"a sentence about row {row}", found)
 
 
-def _expect(holds: bool | np.bool_, what: str) -> None:
+def _expect(holds: bool | np.bool_, what: str, got: object) -> None:
     if not holds:
-        raise Violation(f"Expected {what}.")
+        raise Violation(f"Expected {what}, got {got}.")

@@ -9,6 +9,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from tests.fuzz.worlds import CATEGORIES, COUNTRIES, LANGUAGES, START, World
 
 from nextreel import features
 from nextreel.assembly import Config, Quotas, build
@@ -27,7 +28,6 @@ from nextreel.types import (
     UserState,
     VideoId,
 )
-from tests.fuzz.worlds import CATEGORIES, COUNTRIES, LANGUAGES, START, World
 
 FAULTS = ("retrieve", "score", "range")  # of a source: what it cannot do, or a row that the catalogue does not have
 SURFACES, DEVICES = ("home", "search", None), ("phone", "tv", None)
@@ -39,7 +39,7 @@ class OnPurpose(Exception):
 
 @dataclass(frozen=True)
 class Flaky:
-    """A source that fails for some requests, always the same, or is careless: proposes anything, and all of it twice."""
+    """A source that fails for some requests, always the same, or is careless: proposes anything, all of it twice."""
 
     of: Retriever
     videos: int
@@ -149,7 +149,11 @@ def _settings(rng: random.Random, world: World) -> dict[str, Any]:
         "weights": {name: rng.choice((0.0, 1.0, 2.5)) for name in quotas} | {"popular_all": 1.0},
         "per_place": rng.choice((0.0, 3.0, 12.0)),
         "ranked": rng.choice((1, 10, 50, 400)),
-        "ranker": {"value": rng.choice(("relevance", "relevance + 2 * like", "-click", "1e9 * relevance / (1 + abs(relevance))"))},
+        "ranker": {
+            "value": rng.choice(
+                ("relevance", "relevance + 2 * like", "-click", "1e9 * relevance / (1 + abs(relevance))")
+            )
+        },
         "order": {
             "diversity": rng.choice((0.0, 0.0, 0.3, 1.0)),
             "diversifier": rng.choice(("mmr", "dpp")),

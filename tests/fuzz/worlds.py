@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from nextreel.assembly import Config, Models
-from nextreel.backends import MemoryEventLog, open_key_value
+from nextreel.backends import open_key_value
+from nextreel.backends.memory import MemoryEventLog
 from nextreel.relevance import Relevance
 from nextreel.store import LiveStore, MemoryStore
 from nextreel.store.live import write_snapshot
