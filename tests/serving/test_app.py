@@ -293,6 +293,21 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         {"user_id": 1, "event_type": "watch", "video_id": 100, "watch_seconds": -1},
         "watch_seconds",
     ),
+    "endless time": (
+        "/feedback",
+        {"user_id": 1, "event_type": "watch", "video_id": 100, "watch_seconds": 1e300},
+        "watch_seconds",
+    ),
+    "a value past all bounds": (
+        "/feedback",
+        {"user_id": 1, "event_type": "watch", "video_id": 100, "value": -1e39},
+        "value",
+    ),
+    "a place past 64 bits": (
+        "/feedback",
+        {"user_id": 1, "event_type": "click", "video_id": 100, "position": 10**30},
+        "position",
+    ),
     "no user": ("/invocations", {"k": 5}, "user_id"),
 }
 

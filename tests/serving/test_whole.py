@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.serving.schemas import WhyOut
+from nextreel.serving.schemas import MAX_POSITION, MAX_VALUE, WhyOut
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
 
@@ -147,6 +148,17 @@ def test_promoted_places_are_labelled_and_an_invocation_keeps_its_shape(server: 
     assert [one["video_id"] for one in body if not one["promoted"]] == organic[1:9]
     item = server.post("/invocations", json={"user_id": SOMEONE, "k": 5}).json()["recommendations"][1]
     assert set(item) == {"videoId", "score"}
+
+
+def test_the_largest_numbers_of_feedback_leave_all_sums_finite(server: TestClient, real: System) -> None:
+    largest = {"value": MAX_VALUE, "watch_seconds": MAX_VALUE, "position": MAX_POSITION}
+    for signed in (largest, largest | {"value": -MAX_VALUE}, largest):
+        one = {"user_id": SOMEONE, "event_type": "watch", "video_id": "v1"} | signed
+        assert server.post("/feedback", json=one).status_code == 202
+    counters = real.store.counters
+    assert np.isfinite(counters.value_sum).all()
+    assert np.isfinite(counters.watch_seconds).all()
+    assert server.get("/recommendations/person-8").json()["level"] == "full"
 
 
 def test_a_paged_list_goes_on_by_get_and_by_post(server: TestClient, real: System) -> None:

@@ -19,6 +19,8 @@ from pydantic import (
 MAX_ITEMS = 100  # videos in one answer
 MAX_EXCLUDED = 1000
 MAX_EVENTS = 500  # of one list of feedback
+MAX_VALUE = 1e9  # of a value, and seconds of a watch: no sum over all events gets out of hand
+MAX_POSITION = 1_000_000  # as in files of interactions
 
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
@@ -87,12 +89,12 @@ class FeedbackIn(_In):
     video_id: Id | None = None
     item_id: Id | None = Field(default=None, description="another name of video_id")
     channel_id: Id | None = None
-    value: FiniteFloat | None = None
-    watch_seconds: FiniteFloat | None = Field(default=None, ge=0)
+    value: FiniteFloat | None = Field(default=None, ge=-MAX_VALUE, le=MAX_VALUE)
+    watch_seconds: FiniteFloat | None = Field(default=None, ge=0, le=MAX_VALUE)
     device: Text | None = None
     location: Text | None = None
     surface: Text | None = None
-    position: int | None = Field(default=None, ge=0)
+    position: int | None = Field(default=None, ge=0, le=MAX_POSITION)
     request_id: Text | None = Field(default=None, description="request_id of the slate in which the video was shown")
     event_id: Text | None = Field(default=None, description="sending the same id again has no further effect")
 
