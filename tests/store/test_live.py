@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextreel.backends import ClosableEventLog, ClosableKeyValue, open_key_value, open_log
+from nextreel.backends import ClosableEventLog, ClosableKeyValue, TooLarge, open_key_value, open_log
+from nextreel.backends.memory import MemoryKeyValue
 from nextreel.relevance import Relevance
 from nextreel.store import LiveStore, MemoryStore, live, write_snapshot
 from nextreel.types import Catalogue, Event, Kind, NextreelError, Profile, UserId, UserState
@@ -275,6 +276,28 @@ def test_a_failed_state_write_is_made_up_for_at_the_next_follow(
     monkeypatch.setattr(store._live, "put_many", write)
     assert store.follow() == 3
     agree(store, home.replayed(events))
+
+
+def test_a_state_too_large_for_the_backend_keeps_nobody_else_from_moving_on(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Small(MemoryKeyValue):
+        def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
+            if any(len(value) > 200 for _, value, _ in items):
+                raise TooLarge("Expected at most 200 bytes.")
+            super().put_many(items, seconds)
+
+    store = LiveStore(home.state, home.catalogue, RULES, home.log, Small())
+    home.opened.append(store)
+    home.log.append([event("ann", n) for n in range(1, 21)] + [event("bob", 30)])
+    store.follow()
+    assert len(store.user("ann").history) == 1  # as in the snapshot
+    assert len(store.user("bob").history) == 1
+    assert int(store.counters.plays.sum()) == 2 + 21
+    assert "events of user 'ann' are counted, but do not enter their state" in caplog.text
+    home.log.append([event("bob", 40)])
+    assert store.follow() == 1
+    assert len(store.user("bob").history) == 2
 
 
 def test_a_state_that_another_process_wrote_first_is_not_written_over(

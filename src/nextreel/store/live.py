@@ -10,6 +10,7 @@ snapshot and the log up to there.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.backends import ClosableKeyValue, open_key_value
+from nextreel.backends import ClosableKeyValue, TooLarge, open_key_value
 from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
@@ -38,6 +39,8 @@ from nextreel.types import (
     UserState,
     VideoId,
 )
+
+log = logging.getLogger(__name__)
 
 _ABOUT_CHANNEL = (Kind.SUBSCRIBE, Kind.BLOCK)
 _CACHED = 4096  # decoded states kept in memory
@@ -170,7 +173,10 @@ class LiveStore:
         self.newest_at = max(self.newest_at, float(events.at.max()))
 
     def _advance(self, user_id: UserId, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> None:
-        """Writes the person's next state; starts again when another process was quicker."""
+        """Writes the person's next state; starts again when another process was quicker.
+
+        A state that is too large for the backend stays as it was: one person must not keep all others from moving on.
+        """
         while True:
             version, stale = self._read(user_id)
             state = _moved_on(stale, events, graded, offsets)
@@ -180,6 +186,8 @@ class LiveStore:
                 self._live.put_many([(self._prefix + key_of(user_id), encode(state), version)])
             except Conflict:
                 continue
+            except TooLarge:
+                log.exception("events of user %r are counted, but do not enter their state", user_id)
             return
 
     def close(self) -> None:
