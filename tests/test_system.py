@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from nextreel import features
-from nextreel.backends import open_key_value
+from nextreel.backends import Unreachable, open_key_value
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n
 from nextreel.system import System, open_system
@@ -127,6 +127,21 @@ def test_feedback_is_there_after_a_restart(home: Path) -> None:
     assert again.data_end == end
     assert ask(again) == answer
     again.close()
+
+
+def test_feedback_that_cannot_be_applied_yet_is_taken_and_applied_later(
+    system: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreachable(until: int | None = None) -> int:
+        raise Unreachable("on purpose")
+
+    liked = ask(system)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(system.store, "follow", unreachable)
+        assert system.feedback([Event(SOMEONE, system.now(), Kind.LIKE, liked)]) == [1]
+    assert "feedback is in the log" in caplog.text
+    system._followed = -np.inf  # the moment has passed
+    assert liked not in ask(system)
 
 
 def test_a_clock_that_starts_at_the_end_never_goes_back_behind_feedback(home: Path) -> None:

@@ -157,9 +157,15 @@ class System:
         return [(_plain(ids, other), score) for other, score in list(found.items())[:k]]
 
     def feedback(self, events: Sequence[Event]) -> list[int]:
-        """Offset of each event; they are durable, and the next answer of this process knows them."""
+        """Offset of each event; they are durable, and the next answer of this process knows them.
+
+        Where they cannot be applied now they are later: who is told of an error would send them again.
+        """
         offsets = self._log.append(events)
-        self.store.follow()
+        try:
+            self.store.follow()
+        except Exception:
+            log.exception("feedback is in the log, but cannot be applied yet")
         return offsets
 
     def _follow(self) -> None:
