@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,25 @@ def test_values_survive_a_restart_and_conflict_across_connections(tmp_path: Path
     first.close()
     second.close()
     assert open_key_value(url).get_many(["a"]) == [(b"1", 1)]
+
+
+def test_a_file_of_a_version_in_which_nothing_expired_is_read_unchanged_and_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "users.db"
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("PRAGMA journal_mode = WAL")
+        old.execute("CREATE TABLE key_value (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL)")
+        old.execute("INSERT INTO key_value VALUES ('a', x'31', 1)")
+    before = path.read_bytes()
+    store = open_key_value(f"sqlite://{path}")
+    assert store.get_many(["a", "b"]) == [(b"1", 1), None]
+    store.close()
+    assert path.read_bytes() == before  # it may be a snapshot, which nobody may write to
+    assert store.delete(["b"]) == 0
+    store.put_many([("a", b"2", 1)])
+    store.put_many([("b", b"3", 0)], 1e-3)
+    time.sleep(0.01)
+    assert store.get_many(["a", "b"]) == [(b"2", 2), None]
+    assert open_key_value(f"sqlite://{path}").get_many(["a", "b"]) == [(b"2", 2), None]
 
 
 def test_a_closed_store_opens_again_when_used(tmp_path: Path) -> None:

@@ -24,10 +24,14 @@ BUSY_MILLISECONDS = 30_000
 KEYS_PER_QUERY = 500  # SQLite bounds the variables of one statement
 
 _KEY_VALUE = """
-    CREATE TABLE IF NOT EXISTS key_value (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL);
-    CREATE TABLE IF NOT EXISTS expiring (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS expiring_until ON expiring (until);
+    CREATE TABLE IF NOT EXISTS key_value (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL)
 """
+# Made by the first write, never when a file is opened: a snapshot of an older version has none, and may not be changed.
+_EXPIRING = (
+    "CREATE TABLE expiring (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX expiring_until ON expiring (until)",
+)
+_ALIVE = "AND NOT EXISTS (SELECT 1 FROM expiring WHERE expiring.key = key_value.key AND until <= ?)"
 _BURY = "DELETE FROM key_value WHERE key IN (SELECT key FROM expiring WHERE until <= ?)"
 
 
@@ -44,7 +48,7 @@ class _Database:
         self._synchronous = synchronous
         self._inherited: list[_Connection] = []
         self._begin()
-        self.connection().executescript(schema)
+        self.connection().execute(schema)
 
     def _begin(self) -> None:
         self._pid = os.getpid()
@@ -110,6 +114,14 @@ class SqliteKeyValue:
 
     def __init__(self, path: Path) -> None:
         self._database = _Database(path, _KEY_VALUE, "NORMAL")
+        self._expiring = False  # whether the tables of what expires were seen
+
+    def _expires(self, connection: _Connection) -> bool:
+        """Whether something may expire: there are tables for it."""
+        if not self._expiring:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'expiring_until'").fetchone()
+            self._expiring = found is not None
+        return self._expiring
 
     def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:
         """Value and version for each key, None where there is none; one snapshot for all of them."""
@@ -122,20 +134,22 @@ class SqliteKeyValue:
                     found |= self._find(connection, keys[start : start + KEYS_PER_QUERY])
         return [found.get(key) for key in keys]
 
-    @staticmethod
-    def _find(connection: _Connection, keys: Sequence[str]) -> dict[str, tuple[bytes, int]]:
+    def _find(self, connection: _Connection, keys: Sequence[str]) -> dict[str, tuple[bytes, int]]:
         marks = ",".join("?" * len(keys))
-        query = (
-            f"SELECT key, value, version FROM key_value WHERE key IN ({marks}) "  # noqa: S608  only question marks
-            "AND NOT EXISTS (SELECT 1 FROM expiring WHERE expiring.key = key_value.key AND until <= ?)"
-        )
-        return {key: (value, version) for key, value, version in connection.execute(query, (*keys, time.time()))}
+        query = f"SELECT key, value, version FROM key_value WHERE key IN ({marks}) "  # noqa: S608  only question marks
+        given: tuple[str | float, ...] = tuple(keys)
+        if self._expires(connection):
+            query, given = query + _ALIVE, (*given, time.time())
+        return {key: (value, version) for key, value, version in connection.execute(query, given)}
 
     def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
         """Writes all or none; `Conflict` when a version differs from the expected one."""
         if items:
             now = time.time()
             with self._database.transaction("IMMEDIATE") as connection:
+                if not self._expires(connection):
+                    for statement in _EXPIRING:
+                        connection.execute(statement)
                 connection.execute(_BURY, (now,))
                 connection.execute("DELETE FROM expiring WHERE until <= ?", (now,))
                 for key, value, expected in items:
@@ -169,7 +183,8 @@ class SqliteKeyValue:
         if not keys:
             return 0
         with self._database.transaction("IMMEDIATE") as connection:
-            connection.execute(_BURY, (time.time(),))
+            if self._expires(connection):
+                connection.execute(_BURY, (time.time(),))
             return sum(connection.execute("DELETE FROM key_value WHERE key = ?", (key,)).rowcount for key in keys)
 
     def close(self) -> None:
