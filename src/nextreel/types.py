@@ -243,13 +243,13 @@ class Request:
     categories: tuple[str, ...] = ()  # when given, only videos of these categories
     languages: tuple[str, ...] = ()  # when given, only videos in these languages
     max_maturity: int | None = None  # least suitable age that may be shown; None: by the profile's age
-    max_age_days: float | None = None  # when given, only videos that came out within so many days
     exclude: tuple[VideoId, ...] = ()
     variant: str | None = None
     seed: int = 0
     anytime: bool = False  # a list for whenever the person comes next: how long they were away is not known
     surface: str | None = None  # which page or tab asks
     explain: bool = False  # the slate tells why each video is where it is; the list stays the same
+    max_age_days: float | None = None  # when given, only videos that came out within so many days
 
 
 @dataclass(slots=True)

@@ -12,4 +12,7 @@ from fastapi import Path, Query
 from nextreel.serving.schemas import MAX_ITEMS
 
 Count: TypeAlias = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many videos at most")]
+Country: TypeAlias = Annotated[
+    str | None, Query(min_length=1, max_length=256, description="where the request comes from, such as DE")
+]
 PathId: TypeAlias = Annotated[str, Path(min_length=1, max_length=256, description="an id, a number or text")]

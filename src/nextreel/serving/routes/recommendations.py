@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
-from nextreel.serving.routes import Count, PathId
+from nextreel.serving.routes import Count, Country, PathId
 from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
@@ -23,16 +23,16 @@ def router(system: System) -> APIRouter:
     routes = guarded("read", "recommendations")
 
     @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
-    def recommendations(user_id: PathId, n: Count = 10) -> Response:
+    def recommendations(user_id: PathId, n: Count = 10, country: Country = None) -> Response:
         """The best n videos for the user now; a user nobody knows gets a cold-start list."""
-        request = Request(answers.user(system, user_id), system.now(), n, request_id())
+        request = Request(answers.user(system, user_id), system.now(), n, request_id(), country=country)
         return answers.slate_reply(system, request)
 
     @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}})
-    def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
+    def explain(user_id: PathId, video_id: PathId, n: Count = 10, country: Country = None) -> Response:
         """Why the video is, or is not, among the n best for the user now."""
         known = answers.video(system, video_id)
-        request = Request(answers.user(system, user_id), system.now(), n, request_id())
+        request = Request(answers.user(system, user_id), system.now(), n, request_id(), country=country)
         return answers.why_reply(system, request, known)
 
     @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
@@ -51,6 +51,7 @@ def router(system: System) -> APIRouter:
             categories=wanted.filters.categories,
             languages=wanted.filters.languages,
             max_maturity=wanted.filters.max_maturity,
+            max_age_days=wanted.filters.max_age_days,
             exclude=answers.videos(system, wanted.exclude),
         )
         return answers.slate_reply(system, request)
