@@ -278,7 +278,7 @@ def _rights(tables: Tables, video_ids: pl.Series) -> Rights | None:
         return None
     rows = np.concatenate([row for row, _ in entries])
     known = rows != UNKNOWN
-    told = pl.concat([one.select(_RIGHTS) for _, one in entries]).filter(pl.Series(known))
+    told = pl.concat([one.select(*_RIGHTS) for _, one in entries]).filter(pl.Series(known))
     since, until = (_floats(told[name]) for name in _WINDOW)
     return Rights.of(rows[known], told["region"].to_list(), since, until, len(video_ids))
 
