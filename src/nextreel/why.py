@@ -41,8 +41,8 @@ def why(recommender: Recommender, request: Request, row: int) -> Why:
     """What became of the video in the row for this request; the list itself is made as without the question."""
     request = replace(request, explain=True)
     slate = recommender.recommend(request)
-    removed = _removed_by(recommender, request, row)
     shown = np.flatnonzero(slate.rows == row)
+    removed = () if len(shown) else _removed_by(recommender, request, row)  # what was begun passes `not_watched`
     if slate.level == "trending":
         return _without_sources(slate, removed, shown)
     candidates = recommender.gather(request)
