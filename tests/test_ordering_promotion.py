@@ -20,6 +20,7 @@ from nextreel.ordering import (
     OrderParams,
     PromoteParams,
     Promotion,
+    Resumed,
     arrange,
     by_value,
     orderers,
@@ -79,6 +80,15 @@ def test_who_was_added_for_promotion_alone_has_no_other_place(ten: Moment) -> No
     asked = replace(ten, request=Request(1, 0.0, 5))
     found = arrange(asked, rising, (), Trace(), of(8, 9, fixed=(2,)), proposed=8)
     assert found.positions.tolist() == [7, 6, 9, 5, 4]
+
+
+def test_what_was_begun_is_gone_on_with_and_never_promoted(ten: Moment) -> None:
+    asked = replace(ten, request=Request(1, 0.0, 5))
+    begun = Resumed(np.array([9, 8], np.int32), ("continue_watching", "next_episode"))
+    found = arrange(asked, VALUE, (), Trace(), of(9, 8, fixed=(0, 1)), 9, begun)
+    assert found.positions.tolist() == [8, 9, 0, 1, 2]  # the next episode is a video like any other
+    assert found.promoted.tolist() == [True, False, False, False, False]
+    assert found.resumed == {1: "continue_watching"}
 
 
 @pytest.mark.parametrize(

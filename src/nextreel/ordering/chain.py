@@ -89,7 +89,8 @@ def arrange(
         return _in_order(moment, value, orderers, trace, k)
     places = chosen = np.empty(0, np.intp)
     if promotion is not None:
-        places, chosen = promotion.places(moment, value, k)
+        begun = np.empty(0, np.int32) if resumed is None else resumed.unfinished
+        places, chosen = promotion.places(moment, value, k, begun)
         trace.promoted["shown"] = len(chosen)
     head, sources = _head(moment, resumed, chosen, k - len(chosen), trace)
     given = np.concatenate([chosen, head])

@@ -21,12 +21,15 @@ class Promotion:
     share: float = 0.0
     most: int | None = None
 
-    def places(self, moment: Moment, value: FloatArray, k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def places(
+        self, moment: Moment, value: FloatArray, k: int, begun: RowArray
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The promoted places of a list of k, ascending, and the position of the video for each, best value first.
 
-        Where there are more places than promoted videos among the candidates, the first ones are taken.
+        Where there are more places than promoted videos among the candidates, the first ones are taken. What was begun
+        is a candidate for the places that it may go on in, not for these.
         """
-        among = np.flatnonzero(np.isin(moment.rows, self.rows))
+        among = np.flatnonzero(np.isin(moment.rows, self.rows) & ~np.isin(moment.rows, begun))
         places = self._slots(k, len(among))
         return places, among[np.argsort(-value[among], kind="stable")][: len(places)]
 

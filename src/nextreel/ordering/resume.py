@@ -20,6 +20,11 @@ class Resumed:
     rows: RowArray  # (n,)
     sources: tuple[str, ...]  # (n,)
 
+    @property
+    def unfinished(self) -> RowArray:
+        """Those of the rows that were begun, which no other place of a list may hold."""
+        return self.rows[[source == CONTINUE for source in self.sources]]
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:
