@@ -98,6 +98,7 @@ class Scene:
 
     recommender: Recommender
     process: int  # whose store it reads
+    timed: bool  # whether the data are said to have time stamps
     config: Config
     ranker_fault: str
 
@@ -118,7 +119,7 @@ def scene(rng: random.Random, world: World) -> Scene:
         recommender = build(
             config, world.catalogue, store, world.models, ranker, timed=timed, columns=columns, release="r"
         )
-    return Scene(_spoilt(rng, recommender), process, config, ranker_fault)
+    return Scene(_spoilt(rng, recommender), process, timed, config, ranker_fault)
 
 
 def _spoilt(rng: random.Random, recommender: Recommender) -> Recommender:
@@ -154,7 +155,13 @@ def _settings(rng: random.Random, world: World) -> dict[str, Any]:
                 ("relevance", "relevance + 2 * like", "-click", "1e9 * relevance / (1 + abs(relevance))")
             )
         },
+        "filters": {"tired_impressions": rng.choice((0, 1, 2, 5)), "tired_days": rng.choice((0.01, 7.0))},
         "order": {
+            "resume": {
+                "places": rng.choice((0, 1, 2, 5)),
+                "least": rng.choice((0.0, 0.05)),
+                "days": rng.choice((0.1, 30)),
+            },
             "diversity": rng.choice((0.0, 0.0, 0.3, 1.0)),
             "diversifier": rng.choice(("mmr", "dpp")),
             "depth": rng.randint(1, 4),
@@ -195,6 +202,8 @@ def request(rng: random.Random, world: World, now: float, number: int) -> Reques
         asked["categories"] = tuple(rng.sample((*CATEGORIES, "opera"), rng.randint(1, 3)))
     if rng.random() < 0.2:
         asked["languages"] = tuple(rng.sample((*LANGUAGES, "fr"), rng.randint(1, 2)))
+    if rng.random() < 0.1:
+        asked["max_age_days"] = rng.choice((0.0, 1.0, 30.0, 365.0))
     return Request(
         user_id,
         now if rng.random() < 0.95 else now + rng.uniform(-60, 60) * DAY,
@@ -212,20 +221,25 @@ def request(rng: random.Random, world: World, now: float, number: int) -> Reques
     )
 
 
-def event(rng: random.Random, world: World, now: float, number: int) -> Event:
-    """Something that somebody in the world, or a newcomer, does now."""
+def event(rng: random.Random, world: World, at: float, number: int) -> Event:
+    """Something that somebody in the world, or a newcomer, does."""
+    videos = world.videos
     user_id = rng.choice(list(world.people)) if rng.random() < 0.97 else f"newcomer {number}"
-    kind = rng.choice(list(Kind))
+    kind = rng.choice((*Kind, Kind.WATCH, Kind.WATCH, Kind.COMPLETE))
     if kind in (Kind.SUBSCRIBE, Kind.BLOCK):
         if kind == Kind.BLOCK and rng.random() < 0.7:  # else soon nothing is left to show
             kind = Kind.SUBSCRIBE
-        return Event(user_id, now, kind, channel_id=rng.choice([*world.videos.channel, "no such channel"]))
+        return Event(user_id, at, kind, channel_id=rng.choice([*videos.channel, "no such channel"]))
+    row = rng.randrange(len(videos))
+    if videos.series and rng.random() < 0.3:
+        row = rng.choice(list(rng.choice(list(videos.series.values()))))
+    length = float(videos.duration[row])
     return Event(
         user_id,
-        now,
+        at,
         kind,
-        rng.choice(world.videos.ids) if rng.random() < 0.97 else "no such video",
-        watch_seconds=rng.choice((None, rng.uniform(0, 2000))),
+        videos.ids[row] if rng.random() < 0.97 else "no such video",
+        watch_seconds=None if rng.random() < 0.3 else rng.uniform(0, 1.2) * (300 if np.isnan(length) else length),
         value=rng.choice((None, rng.uniform(0, 5))),
         surface=rng.choice(SURFACES),
     )

@@ -13,7 +13,7 @@ from nextreel.filters import FILTERS
 from nextreel.history import History
 from nextreel.pipeline import Recommender, Store
 from nextreel.store.counters import Counters
-from nextreel.types import BoolArray, Filter, FloatArray, Moment, Order, UserId, UserState
+from nextreel.types import BoolArray, FloatArray, Moment, Order, UserId, UserState
 
 WORLDS = 5
 ENOUGH = 1_000  # slates in which a defect shows
@@ -29,16 +29,18 @@ def test_no_list_breaks_a_promise(number: int) -> None:
 
 
 def test_the_same_seed_plays_the_same() -> None:
-    assert play(300, 5) == play(300, 5) != play(300, 6)
+    assert play(100, 5) == play(100, 5) != play(100, 6)
 
 
-@pytest.mark.parametrize("left_out", FILTERS)
-def test_a_recommender_without_any_one_of_its_filters_is_caught(left_out: Filter) -> None:
+@pytest.mark.parametrize("left_out", [keep.__name__ for keep in FILTERS])
+def test_a_recommender_without_any_one_of_its_filters_is_caught(left_out: str) -> None:
     def without(recommender: Recommender) -> Recommender:
-        return replace(recommender, filters=[one for one in recommender.filters if one is not left_out])
+        return replace(recommender, filters=[one for one in recommender.filters if one.__name__ != left_out])
 
-    with pytest.raises(Violation, match=f"nothing that {left_out.__name__} removes"):
-        play(ENOUGH, 2, spoil=without)
+    # who goes on with a series may be sent to another episode
+    told = f"nothing that {left_out} removes|removed by .*{left_out}|begins with"
+    with pytest.raises(Violation, match=told):
+        play(2 * ENOUGH, 2, spoil=without)
 
 
 @dataclass
@@ -82,7 +84,7 @@ EVERYONE = np.arange(5000)
         (lambda one: replace(one, filters=(*one.filters, half_of_many)), "eligible videos, or all of these"),
         (ordered(Order(EVERYONE, np.zeros(5000, np.float32))), "propensities above 0"),
         (ordered(Order(EVERYONE, np.full(5000, 1.5, np.float32))), "propensities above 0"),
-        (lambda one: replace(one, promotion=None), "promoted places"),
+        (lambda one: replace(one, promotion=None), "promoted"),
         (lambda one: replace(one, store=Forgetful(one.store)), "not_watched"),
         (lambda one: replace(one, value=lambda scores: scores[:, 0] * np.nan), "an answer from the rung full"),
     ],

@@ -5,55 +5,43 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.fuzz.records import Person, Right, Videos, hear
 
 from nextreel.assembly import Config, Models
 from nextreel.backends import open_key_value
 from nextreel.backends.memory import MemoryEventLog
+from nextreel.listed import Rights
 from nextreel.relevance import Relevance
 from nextreel.store import LiveStore, MemoryStore
 from nextreel.store.live import write_snapshot
 from nextreel.store.memory import relevance_of
 from nextreel.training.fit import fit_models
-from nextreel.types import DAY, UNKNOWN, BoolArray, Catalogue, Events, Kind, Profile, TimeArray, UserId, VideoId
+from nextreel.types import (
+    DAY,
+    UNKNOWN,
+    BoolArray,
+    Catalogue,
+    Event,
+    Events,
+    KeyValue,
+    Kind,
+    Profile,
+    TimeArray,
+    UserId,
+    VideoId,
+)
 
 START = 1_760_000_000.0  # when the histories end, and the first request may come
 CATEGORIES = ("news", "sport", "music", "film", "cooking", "science", "games")
 LANGUAGES = ("de", "en", "es")
 COUNTRIES = ("DE", "FR", "US", None)
 AGES = (0, 6, 12, 16, 18, 21)
-
-
-@dataclass(frozen=True)
-class Videos:
-    """What is true of n videos, told plainly: the referee reads this and never the catalogue."""
-
-    ids: list[VideoId]
-    row: dict[VideoId, int]
-    category: dict[str, BoolArray]  # name -> (n,) who is of that category
-    channel: dict[VideoId, BoolArray]
-    language: dict[str, BoolArray]
-    maturity: NDArray[np.int64]
-    available: BoolArray
-    published: TimeArray  # NaN where unknown
-    duration: TimeArray  # seconds, NaN where unknown
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass
-class Person:
-    """What is true of one person; the referee's own record, moved on by what they are seen to do."""
-
-    profile: Profile
-    seen: set[int] = field(default_factory=set)
-    blocked: set[VideoId] = field(default_factory=set)  # channels
 
 
 @dataclass(frozen=True)
@@ -65,7 +53,9 @@ class World:
     catalogue: Catalogue
     models: Models
     log: MemoryEventLog
-    stores: tuple[LiveStore, ...]  # of processes that follow one log and share what is live
+    shared: KeyValue  # what is live: states and pages
+    stores: tuple[LiveStore, ...]  # of processes that follow one log
+    first_liked: TimeArray  # (videos,) when somebody first liked it, infinite where nobody did; the referee's record
 
 
 @contextmanager
@@ -74,9 +64,11 @@ def world(rng: random.Random, folder: Path) -> Iterator[World]:
     videos = _videos(rng, round(50 * 40 ** rng.random()))
     people = _people(rng, rng.randint(4, 40))
     catalogue = _catalogue(videos)
-    events = _history(rng, videos, people)
-    for user, row in zip(events.user.tolist(), events.video.tolist(), strict=True):
-        people[events.user_ids[user]].seen.add(row)
+    told = _history(rng, videos, people)
+    events = _columns(told, videos, people)
+    first_liked = np.full(len(videos), np.inf)
+    for one in told:
+        hear(people[one.user_id], one, videos, first_liked)
     rules = Relevance()
     past = MemoryStore(catalogue, rules, {user_id: one.profile for user_id, one in people.items()})
     past.apply_many(events)
@@ -84,7 +76,8 @@ def world(rng: random.Random, folder: Path) -> Iterator[World]:
     log, shared = MemoryEventLog(), open_key_value("memory://")
     stores = tuple(LiveStore(folder / "state", catalogue, rules, log, shared) for _ in range(2))
     try:
-        yield World(videos, people, catalogue, _models(events, catalogue, rules, people), log, stores)
+        models = _models(events, catalogue, rules, people)
+        yield World(videos, people, catalogue, models, log, shared, stores, first_liked)
     finally:
         for store in stores:
             store.close()
@@ -104,9 +97,30 @@ def _videos(rng: random.Random, n: int) -> Videos:
         language={name: np.array([name == one for one in language]) for name in LANGUAGES},
         maturity=np.array([0 if rng.random() < few else rng.choice(AGES) for _ in range(n)]),
         available=np.array([rng.random() > 0.3 * few for _ in range(n)]),
-        published=np.array([rng.choice((np.nan, START - rng.uniform(0, 90) * DAY)) for _ in range(n)]),
+        published=np.array([rng.choice((np.nan, START - rng.uniform(-5, 90) * DAY)) for _ in range(n)]),
         duration=np.array([rng.choice((np.nan, rng.uniform(10, 5000))) for _ in range(n)]),
+        rights={row: _rights(rng) for row in range(n) if rng.random() < 0.3 * few},
+        series=_series(rng, n) if rng.random() < 0.7 else {},
     )
+
+
+def _rights(rng: random.Random) -> list[Right]:
+    """One or two regions where, or everywhere, and windows in which a video may be shown."""
+
+    def bound() -> float:
+        return START + rng.uniform(-30, 30) * DAY if rng.random() < 0.3 else float("nan")
+
+    return [(rng.choice(COUNTRIES), bound(), bound()) for _ in range(rng.randint(1, 2))]
+
+
+def _series(rng: random.Random, n: int) -> dict[str, dict[int, int]]:
+    """Some series, whose episodes have gaps in their numbers, and now and then one number twice."""
+    rows = rng.sample(range(n), rng.randint(2, n // 2))
+    found: dict[str, dict[int, int]] = {}
+    while rows:
+        episodes, rows = rows[:12], rows[12:]
+        found[f"s{len(found)}"] = {row: rng.randint(0, 15) for row in episodes}
+    return found
 
 
 def _people(rng: random.Random, n: int) -> dict[UserId, Person]:
@@ -127,6 +141,9 @@ def _people(rng: random.Random, n: int) -> dict[UserId, Person]:
 
 def _catalogue(videos: Videos) -> Catalogue:
     n = len(videos)
+    episode = np.full(n, UNKNOWN, np.int32)
+    for rows in videos.series.values():
+        episode[list(rows)] = list(rows.values())
     return Catalogue(
         video_ids=np.array(videos.ids, object if isinstance(videos.ids[0], str) else np.int64),
         titles=[f"Video {row}" for row in range(n)],
@@ -143,7 +160,25 @@ def _catalogue(videos: Videos) -> Catalogue:
         channel_ids=tuple(videos.channel),
         language_names=LANGUAGES,
         row_of=dict(videos.row),
+        series=_codes(of_series) if (of_series := _members(videos)) else np.full(n, UNKNOWN, np.int32),
+        episode=episode,
+        series_ids=tuple(videos.series),
+        rights=_listed(videos) if videos.rights else None,
     )
+
+
+def _members(videos: Videos) -> dict[str, BoolArray]:
+    """For each series, which videos are of it."""
+    found = {name: np.zeros(len(videos), np.bool_) for name in videos.series}
+    for name, rows in videos.series.items():
+        found[name][list(rows)] = True
+    return found
+
+
+def _listed(videos: Videos) -> Rights:
+    flat = [(row, *one) for row, of_video in videos.rights.items() for one in of_video]
+    rows, regions, since, until = zip(*flat, strict=True)
+    return Rights.of(np.array(rows), regions, np.array(since, np.float64), np.array(until, np.float64), len(videos))
 
 
 def _codes(of: Mapping[Any, BoolArray]) -> NDArray[np.int32]:
@@ -152,26 +187,30 @@ def _codes(of: Mapping[Any, BoolArray]) -> NDArray[np.int32]:
     return np.where(each.any(axis=0), each.argmax(axis=0), UNKNOWN).astype(np.int32)
 
 
-def _history(rng: random.Random, videos: Videos, people: dict[UserId, Person]) -> Events:
+def _history(rng: random.Random, videos: Videos, people: dict[UserId, Person]) -> list[Event]:
     """Watches of some people, oldest first; a few have watched nearly all there is."""
-    n, user, row = len(videos), [], []
-    for code in range(len(people)):
+    n = len(videos)
+    events = []
+    for number, user_id in enumerate(people):
         many = rng.choice((0, 1, 5, 20, n // 2, n - 5 if rng.random() < 0.3 else 30))
-        rows = rng.sample(range(n), min(many, n)) or ([0] if code == 0 else [])
-        user += [code] * len(rows)
-        row += rows
-    at = np.sort(np.array([START - rng.uniform(0, 80) * DAY for _ in row]))
-    order = np.array(rng.sample(range(len(row)), len(row)))
+        rows = rng.sample(range(n), min(many, n)) or ([0] if number == 0 else [])
+        events += [Event(user_id, START - rng.uniform(0, 80) * DAY, Kind.WATCH, videos.ids[row]) for row in rows]
+    return sorted(events, key=lambda one: one.at)
+
+
+def _columns(events: list[Event], videos: Videos, people: dict[UserId, Person]) -> Events:
+    """The watches as columns."""
     ids = np.empty(len(people), object)
     ids[:] = list(people)
+    code_of = {user_id: code for code, user_id in enumerate(people)}
     return Events(
         user_ids=ids,
-        user=np.array(user, np.int32)[order],
-        video=np.array(row, np.int32)[order],
-        at=at,
-        kind=np.full(len(row), Kind.WATCH, np.int8),
-        value=np.full(len(row), np.nan, np.float32),
-        watch_seconds=np.full(len(row), np.nan, np.float32),
+        user=np.array([code_of[one.user_id] for one in events], np.int32),
+        video=np.array([-1 if one.video_id is None else videos.row[one.video_id] for one in events], np.int32),
+        at=np.array([one.at for one in events], np.float64),
+        kind=np.full(len(events), Kind.WATCH, np.int8),
+        value=np.full(len(events), np.nan, np.float32),
+        watch_seconds=np.full(len(events), np.nan, np.float32),
     )
 
 
