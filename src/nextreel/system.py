@@ -25,6 +25,7 @@ from nextreel.pipeline import Recommender
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
 from nextreel.store import LiveStore
+from nextreel.telemetry import observe_applied, timed
 from nextreel.types import (
     Catalogue,
     Event,
@@ -69,6 +70,7 @@ class System:
     ) -> None:
         self.recommender = recommender
         self.store = store
+        store.applied = lambda at: observe_applied(at, clock())
         self.shared = shared  # what all processes of the home know together, beside releases and log
         self.registry = registry
         self.catalogue: Catalogue = recommender.catalogue
@@ -92,7 +94,7 @@ class System:
 
     def recommend(self, request: Request) -> Slate:
         """The slate for the request, from the state of now."""
-        self._follow()
+        self.follow()
         feature_log = self._feature_log
         if feature_log is None or not feature_log.takes(request):
             return self.recommender.recommend(request)
@@ -109,7 +111,7 @@ class System:
 
     def trending(self, request: Request) -> list[tuple[VideoId, float]]:
         """At most k eligible videos that everybody watches now, best first, and their share of all plays."""
-        self._follow()
+        self.follow()
         slate = self.recommender.trending(request)
         scored = zip(slate.video_ids, slate.value.tolist(), strict=True)
         return sorted(scored, key=lambda one: -one[1])  # by share alone, whatever the final order moved
@@ -119,7 +121,7 @@ class System:
         row = self.catalogue.row_of.get(video_id)
         if row is None:
             raise NextreelError(f"No video {video_id!r} in release {self.release}.")
-        self._follow()
+        self.follow()
         return why(self.recommender, request, row)
 
     def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
@@ -144,17 +146,21 @@ class System:
 
     def feedback(self, events: Sequence[Event]) -> list[int]:
         """Offset of each event; they are durable, and the next answer of this process knows them."""
-        offsets = self._log.append(events)
-        self.store.follow()
+        with timed("append"):
+            offsets = self._log.append(events)
+        with timed("follow"):
+            self.store.follow()
         return offsets
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Learns what other processes wrote and declared; looks at most every tenth of a second."""
         now = time.monotonic()
         if now - self._followed > FOLLOW_EVERY:
             self._followed = now
-            self.store.follow()
-            if self._declared.moved():
-                self._revalue()
+            with timed("follow"):
+                self.store.follow()
+                if self._declared.moved():
+                    self._revalue()
 
     def _revalue(self) -> None:
         """Orders lists by what is declared now; a formula that this release cannot follow changes nothing.

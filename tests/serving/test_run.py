@@ -87,7 +87,7 @@ def test_the_app_opens_the_system_of_the_environment(
 ) -> None:
     opened: list[tuple[Path, dict[str, Any]]] = []
 
-    def open_system(home: Path, **options: Any) -> FakeSystem:
+    def open_system(home: Path, release: str | None, **options: Any) -> FakeSystem:
         opened.append((home, options))
         return system
 
@@ -109,7 +109,7 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
 ) -> None:
     opened: list[dict[str, Any]] = []
 
-    def open_system(home: Path, **options: Any) -> FakeSystem:
+    def open_system(home: Path, release: str | None, **options: Any) -> FakeSystem:
         opened.append(options)
         return system
 
@@ -125,7 +125,7 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
 def test_a_worker_that_cannot_start_is_not_started_again(
     environment: pytest.MonkeyPatch, assembled: Callable[[Any], None], tmp_path: Path
 ) -> None:
-    def nothing_there(home: Path, **_: Any) -> FakeSystem:
+    def nothing_there(home: Path, release: str | None, **_: Any) -> FakeSystem:
         raise NextreelError("No release in production.")
 
     assembled(nothing_there)

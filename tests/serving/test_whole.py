@@ -123,7 +123,7 @@ def test_operators_see_health_metrics_and_releases(server: TestClient, real: Sys
     server.get(f"/recommendations/{SOMEONE}")
     health = server.get("/health").json()
     assert health["status"] == "healthy"
-    assert {check["name"] for check in health["checks"]} == {"state", "event_log", "value", "pipeline"}
+    assert {check["name"] for check in health["checks"]} == {"release", "state", "event_log", "value", "pipeline"}
     assert server.get("/health/live").status_code == server.get("/health/ready").status_code == 200
     assert server.get("/ping").status_code == 200
     assert "# TYPE" in server.get("/metrics").text

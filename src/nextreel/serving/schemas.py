@@ -260,6 +260,14 @@ class ModelsOut(BaseModel):
     models: list[ModelOut]
 
 
+class ServesOut(BaseModel):
+    """What is in production now, and what answers here."""
+
+    production: str = Field(description="the release that every process serves within about a second, once it is open")
+    serving: str = Field(description="the release that answers here from now on")
+    problem: str | None = Field(description="why the release in production does not answer here")
+
+
 class ProblemOut(BaseModel):
     """An error as RFC 9457 describes it."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from nextreel.types import (
     KeyValue,
     Kind,
     NextreelError,
+    TimeArray,
     UserId,
     UserState,
     VideoId,
@@ -85,6 +86,7 @@ class LiveStore:
         self._log = log
         self._offset = 0
         self.counted: int | None = 0  # log offset up to which the counters count; None while they are changing
+        self.applied: Callable[[TimeArray], None] | None = None  # told when each event came that is applied now
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -168,6 +170,8 @@ class LiveStore:
         self.counted = None
         self.counters.add(events, graded)
         self.newest_at = max(self.newest_at, float(events.at.max()))
+        if self.applied is not None:
+            self.applied(events.at)
 
     def _advance(self, user_id: UserId, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> None:
         """Writes the person's next state; starts again when another process was quicker."""
