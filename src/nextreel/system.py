@@ -24,6 +24,7 @@ from nextreel.features import fingerprint, names
 from nextreel.pipeline import Recommender
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
+from nextreel.slates import Slates
 from nextreel.store import LiveStore
 from nextreel.telemetry import observe_applied, timed
 from nextreel.types import (
@@ -67,6 +68,7 @@ class System:
         value: str,
         declared: DeclaredValue,
         feature_log: FeatureLog | None = None,
+        slates: Slates | None = None,
     ) -> None:
         self.recommender = recommender
         self.store = store
@@ -84,6 +86,7 @@ class System:
         self.value_problem: NextreelError | None = None  # why a declared formula is not followed
         self._revalue()
         self._feature_log = feature_log
+        self._slates = Slates() if slates is None else slates
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
 
@@ -93,8 +96,13 @@ class System:
         return self.store.newest_at + 1.0
 
     def recommend(self, request: Request) -> Slate:
-        """The slate for the request, from the state of now."""
+        """The slate for the request, from the state of now; it may be that of an equal request."""
         self.follow()
+        if not self._slates.shares(request):
+            return self._computed(request)
+        return self._slates.get(request, self.store.user(request.user_id), self.recommender, self._computed)
+
+    def _computed(self, request: Request) -> Slate:
         feature_log = self._feature_log
         if feature_log is None or not feature_log.takes(request):
             return self.recommender.recommend(request)
@@ -217,12 +225,14 @@ def open_system(
     state_url: str | None = None,
     feature_log: Path | None = None,
     feature_log_share: float = 1.0,
+    slate_cache_seconds: float = 0.0,
 ) -> System:
     """The system of the release in production, or of the given one. Verifies every checksum first.
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
     `state_url` is that of the key-value store which all processes of the home share; a file in the home by default.
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
+    With `slate_cache_seconds`, equal requests within them get one slate.
     """
     release = release or production(home)
     shared = open_key_value(state_url or f"sqlite://{home / SHARED}")
@@ -246,6 +256,7 @@ def open_system(
         value=value,
         declared=declared,
         feature_log=kept,
+        slates=Slates(slate_cache_seconds),
     )
 
 

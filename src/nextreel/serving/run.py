@@ -120,6 +120,7 @@ def _open(settings: Settings, release: str | None) -> System:
         state_url=settings.shared_url,
         feature_log=settings.feature_log,
         feature_log_share=settings.feature_log_share,
+        slate_cache_seconds=settings.slate_cache_seconds,
     )
     try:
         system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
