@@ -15,12 +15,24 @@ import pytest
 from prometheus_client import REGISTRY
 
 from nextreel import slates
+from nextreel.declared import DeclaredValue
 from nextreel.pipeline import Recommender
 from nextreel.slates import Slates
 from nextreel.system import open_system
-from nextreel.types import Event, Kind, NextreelError, Request, Slate, Trace, UserState
+from nextreel.types import BoolArray, Event, Kind, NextreelError, Request, RowArray, Slate, Trace, UserState
 
-RECOMMENDER = cast("Recommender", object())  # looked at by identity alone
+
+class Keeper:
+    """All that is asked of a recommender; as others, it is known by its identity."""
+
+    def __init__(self) -> None:
+        self.unfit: set[int] = set()
+
+    def keeps(self, request: Request, rows: RowArray) -> BoolArray:
+        return np.array([row not in self.unfit for row in rows.tolist()])
+
+
+RECOMMENDER = cast("Recommender", Keeper())
 ASKED = Request(1, at=5.0, k=2, request_id="a")
 
 
@@ -101,10 +113,18 @@ def test_another_state_of_the_person_is_another_request(moved: dict[str, Any]) -
 
 
 def test_another_recommender_forgets_what_the_last_one_answered() -> None:
-    cache, compute, other = Slates(60), Computed(), cast("Recommender", object())
+    cache, compute, other = Slates(60), Computed(), cast("Recommender", Keeper())
     for recommender in (RECOMMENDER, other, other, RECOMMENDER):
         cache.get(ASKED, UserState(1), recommender, compute)
     assert len(compute.asked) == 3
+
+
+def test_a_slate_with_a_video_that_may_no_longer_be_shown_is_computed_anew() -> None:
+    cache, compute, keeper = Slates(60), Computed(), Keeper()
+    cache.get(ASKED, UserState(1), cast("Recommender", keeper), compute)
+    keeper.unfit.add(1)
+    cache.get(ASKED, UserState(1), cast("Recommender", keeper), compute)
+    assert len(compute.asked) == 2
 
 
 def test_a_slate_is_forgotten_after_its_seconds() -> None:
@@ -224,9 +244,10 @@ def test_a_persons_event_shows_in_the_next_slate_although_slates_are_remembered(
     elsewhere.close()
 
 
-def test_another_value_formula_or_ranker_counts_at_once_although_slates_are_remembered(home: Path) -> None:
+def test_another_value_formula_counts_at_once_although_slates_are_remembered(home: Path) -> None:
     system = open_system(home, clock="end", slate_cache_seconds=60)
-    first = system.recommend(Request("person-7", system.now()))
-    system.recommender = replace(system.recommender, ranker=None)
-    assert (first.level, system.recommend(Request("person-7", system.now())).level) == ("full", "unranked")
+    first = system.recommend(Request("person-7", system.now(), k=50))
+    DeclaredValue(home).write("-relevance")
+    time.sleep(0.11)
+    assert system.recommend(Request("person-7", system.now(), k=50)).value[0] < 0 < first.value[0]
     system.close()

@@ -49,18 +49,13 @@ class Slates:
         """The slate for the request of the user, whose state it is: remembered, of a request under way, or computed."""
         started = perf_counter()
         key = (replace(request, request_id="", at=0.0), user.known, user.version, user.offset)
-        mine: Future[Slate | None] = Future()
-        with self._lock:
-            if self._of is not recommender:
-                self._of = recommender
-                self._kept.clear()
-                self._flights.clear()
-            kept = self._kept.get(key)
-            flight = mine if kept is not None else self._flights.setdefault(key, mine)
-        if self._remembers:
-            self._meter.count(kept is not None)
+        kept = self._find(key, request, recommender) if self._remembers else None
         if kept is not None:
             return _again(kept, request, "cache", started)
+        mine: Future[Slate | None] = Future()
+        with self._lock:
+            self._belong_to(recommender)
+            flight = self._flights.setdefault(key, mine)
         if flight is mine:
             return self._fly(key, mine, request, compute)
         landed = flight.result()
@@ -68,6 +63,22 @@ class Slates:
             return compute(request)
         count_join()
         return _again(landed, request, "join", started)
+
+    def _find(self, key: Hashable, request: Request, recommender: Recommender) -> Slate | None:
+        """What is remembered, if all of it may still be shown: time passes, and with it the right to show a video."""
+        with self._lock:
+            self._belong_to(recommender)
+            kept = self._kept.get(key)
+        if kept is not None and not recommender.keeps(request, kept.rows).all():
+            kept = None
+        self._meter.count(kept is not None)
+        return kept
+
+    def _belong_to(self, recommender: Recommender) -> None:
+        if self._of is not recommender:
+            self._of = recommender
+            self._kept.clear()
+            self._flights.clear()
 
     def _fly(
         self, key: Hashable, mine: Future[Slate | None], request: Request, compute: Callable[[Request], Slate]
