@@ -13,7 +13,7 @@ from starlette.responses import Response
 from nextreel.paging import Page, UnknownCursor
 from nextreel.serving.edge import request_id
 from nextreel.serving.problems import Problem
-from nextreel.telemetry import observe_slate
+from nextreel.telemetry import observe_slate, timed
 from nextreel.types import UNKNOWN, Catalogue, Request, Slate, UserId, VideoId
 
 if TYPE_CHECKING:
@@ -112,10 +112,11 @@ def following(system: System, cursor: str, user_id: UserId | None, k: int) -> Pa
     return page
 
 
-def list_reply(system: System, scored: Callable[[], list[tuple[VideoId, float]]]) -> Response:
-    """Scored videos as JSON, with titles and categories."""
+def list_reply(system: System, stage: str, scored: Callable[[], list[tuple[VideoId, float]]]) -> Response:
+    """Scored videos as JSON, with titles and categories; metrics know what made them as the stage."""
     started = perf_counter()
-    chosen = scored()
+    with timed(stage):
+        chosen = scored()
     catalogue: Catalogue = system.catalogue
     items = [_item(catalogue, video_id, catalogue.row_of[video_id], score) for video_id, score in chosen]
     return reply(
@@ -131,7 +132,8 @@ def list_reply(system: System, scored: Callable[[], list[tuple[VideoId, float]]]
 def why_reply(system: System, request: Request, video_id: VideoId) -> Response:
     """What becomes of the video in the list for the request, as JSON."""
     started = perf_counter()
-    found = system.why(request, video_id)
+    with timed("why"):
+        found = system.why(request, video_id)
     row = system.catalogue.row_of[video_id]
     parts = {
         objective: [

@@ -23,6 +23,7 @@ from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
 from nextreel.store.memory import MemoryStore, advance, relevance_of
+from nextreel.telemetry import CacheMeter
 from nextreel.types import (
     UNKNOWN,
     Catalogue,
@@ -90,6 +91,7 @@ class LiveStore:
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
+        self._meter = CacheMeter("states")
 
     def users(self) -> list[UserId]:
         """Everybody ever heard of."""
@@ -124,9 +126,12 @@ class LiveStore:
         version = 0 if found is None else found[1]
         with self._cache_lock:
             cached = self._cache.get(user_id)
-            if cached is not None and cached[0] == version:
+            fresh = cached is not None and cached[0] == version
+            if fresh:
                 self._cache.move_to_end(user_id)
-                return cached
+        self._meter.count(fresh)
+        if cached is not None and fresh:
+            return cached
         if found is None:
             found = self._snapshot.get_many([key])[0]
             if found is None:
@@ -136,6 +141,7 @@ class LiveStore:
             self._cache[user_id] = (version, state)
             while len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
+            self._meter.holds(len(self._cache))
         return version, state
 
     def follow(self, until: int | None = None) -> int:
