@@ -21,6 +21,8 @@ from nextreel.backends import ClosableEventLog, ClosableKeyValue, open_key_value
 from nextreel.declared import RESET, DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
+from nextreel.features.describe import Description
+from nextreel.features.person import of_person
 from nextreel.paging import Page, Pages
 from nextreel.pipeline import Recommender
 from nextreel.ranking.value import formula
@@ -40,6 +42,7 @@ from nextreel.types import (
     Request,
     Slate,
     UserId,
+    UserState,
     VideoId,
 )
 from nextreel.why import Why, why
@@ -145,6 +148,17 @@ class System:
             raise NextreelError(f"No video {video_id!r} in release {self.release}.")
         self.follow()
         return why(self.recommender, request, row)
+
+    def features_of(self, user_id: UserId) -> tuple[UserState, list[tuple[Description, float]]]:
+        """The person's state now, and each feature of the person alone that the release computes, with its value."""
+        self.follow()
+        user, recommender = self.store.user(user_id), self.recommender
+        nothing = np.empty(0, np.int32)
+        counters = self.store.counters
+        moment = Moment.unscored(
+            Request(user_id, self.now()), user, self.catalogue, counters, nothing, recommender.codes
+        )
+        return user, of_person(recommender.features, moment)
 
     def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
         """At most k available videos most like this one, best first, with their likeness.

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.serving.schemas import WhyOut
+from nextreel.serving.schemas import ExperimentsOut, FeaturesOut, WhyOut
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
 
@@ -130,6 +131,36 @@ def test_operators_see_health_metrics_and_releases(server: TestClient, real: Sys
     models = server.get("/models").json()
     assert models["serving"] == models["production"] == real.release
     assert server.get("/docs").status_code == 200
+
+
+def test_it_is_told_what_is_known_of_a_person(server: TestClient, real: System) -> None:
+    before = server.get(f"/features/{SOMEONE}").json()
+    FeaturesOut.model_validate(before, strict=True)
+    values = {one["name"]: one["value"] for one in before["features"]}
+    assert before["known"]
+    assert before["state"]["events"] == len(real.store.user(SOMEONE).history)
+    assert values["history_length"] == pytest.approx(np.log1p(before["state"]["events"]))
+    assert {"age", "history_length"} <= set(values)
+    assert "hour_sin" not in values
+    video_id = ids(server.get(f"/recommendations/{SOMEONE}"))[0]
+    server.post("/feedback", json={"user_id": SOMEONE, "video_id": video_id, "event_type": "like"})
+    after = server.get(f"/features/{SOMEONE}").json()
+    assert after["state"]["version"] == before["state"]["version"] + 1
+    assert after["state"]["events"] == before["state"]["events"] + 1
+    assert after["newest_event_at"] == after["newest_event_of_all_at"] > before["newest_event_of_all_at"]
+
+
+def test_of_a_stranger_it_is_told_that_nothing_is_known(server: TestClient) -> None:
+    body = server.get("/features/nobody").json()
+    FeaturesOut.model_validate(body, strict=True)
+    assert (body["known"], body["newest_event_at"], body["state"]["version"]) == (False, None, 0)
+    assert {one["value"] for one in body["features"] if one["name"] == "age"} == {None}
+
+
+def test_no_experiment_is_running(server: TestClient) -> None:
+    body = server.get("/ab/status").json()
+    ExperimentsOut.model_validate(body, strict=True)
+    assert body == {"assignment": "off", "experiments": []}
 
 
 def test_promoted_places_are_labelled_and_an_invocation_keeps_its_shape(server: TestClient, real: System) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,45 @@ def why_reply(system: System, request: Request, video_id: VideoId) -> Response:
             "total_latency_ms": _milliseconds(started),
         }
     )
+
+
+def features_reply(system: System, user_id: UserId) -> Response:
+    """What the store knows of the person, as JSON."""
+    user, found = system.features_of(user_id)
+    features = [
+        {"name": about.name, "value": value, "unit": about.unit, "meaning": about.meaning} for about, value in found
+    ]
+    return reply(
+        {
+            "user_id": user_id,
+            "known": user.known,
+            "newest_event_at": timestamp(user.last_at) if len(user.history) else None,
+            "newest_event_of_all_at": timestamp(system.store.newest_at),
+            "state": {
+                "version": user.version,
+                "events": len(user.history),
+                "impressions": user.impressions,
+                "clicks": user.clicks,
+                "watches": user.watches,
+                "full_watches": user.full_watches,
+                "watch_seconds": user.watch_seconds,
+                "subscribed": len(user.subscribed),
+                "blocked": len(user.blocked),
+            },
+            "features": features,
+            "request_id": request_id(),
+            "model_version": system.release,
+        }
+    )
+
+
+def timestamp(at: float) -> str:
+    """The time in seconds since 1970 as people and programs read it, in UTC.
+
+    >>> timestamp(0.5)
+    '1970-01-01T00:00:00.500Z'
+    """
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _item(catalogue: Catalogue, video_id: VideoId, row: int, score: float) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Path
@@ -15,7 +14,8 @@ from nextreel.registry import CorruptRelease, NoSuchRelease, NotInProduction, Re
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.problems import Problem
-from nextreel.serving.schemas import HealthOut, ModelsOut, ProblemOut, ServesOut
+from nextreel.serving.routes import PathId
+from nextreel.serving.schemas import ExperimentsOut, FeaturesOut, HealthOut, ModelsOut, ProblemOut, ServesOut
 from nextreel.serving.security import guarded
 from nextreel.telemetry import render_metrics
 
@@ -64,7 +64,7 @@ def router(serving: Serving) -> APIRouter:
         releases = [
             {
                 "version": info.id,
-                "created_at": _timestamp(datetime.fromtimestamp(info.created_at, UTC)),
+                "created_at": answers.timestamp(info.created_at),
                 "stage": info.stage,
                 "metrics": info.metrics,
             }
@@ -72,6 +72,17 @@ def router(serving: Serving) -> APIRouter:
         ]
         production = system.registry.production()
         return answers.reply({"serving": system.release, "production": production, "models": releases})
+
+    @closed.get("/features/{user_id:path}", responses={200: {"model": FeaturesOut}})
+    def features(user_id: PathId) -> Response:
+        """What the store knows of the person now, as the features that the release computes of a person alone."""
+        system = serving()
+        return answers.features_reply(system, answers.user(system, user_id))
+
+    @closed.get("/ab/status", responses={200: {"model": ExperimentsOut}})
+    def experiments() -> Response:
+        """The experiments that are running: none, as nobody is assigned to variants."""
+        return answers.reply({"assignment": "off", "experiments": []})
 
     @changing.post("/models/{version}/promote", responses=CHANGED)
     def promote(version: Version) -> Response:
@@ -120,10 +131,6 @@ def _report(serving: Serving) -> dict[str, Any]:
     return {
         "status": max((check["status"] for check in checks), key=WORST_LAST.index, default="healthy"),
         "version": __version__,
-        "timestamp": _timestamp(datetime.now(UTC)),
+        "timestamp": answers.timestamp(time.time()),
         "checks": checks,
     }
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
