@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,24 +16,39 @@ import pytest
 from prometheus_client import REGISTRY
 
 from nextreel import slates
+from nextreel.backends import open_key_value
 from nextreel.declared import DeclaredValue
 from nextreel.pipeline import Recommender
-from nextreel.slates import Slates
+from nextreel.slates import Asked, SharedSlates, Slates
 from nextreel.system import open_system
-from nextreel.types import BoolArray, Event, Kind, NextreelError, Request, RowArray, Slate, Trace, UserState
+from nextreel.types import UNKNOWN, BoolArray, Event, Kind, NextreelError, Request, RowArray, Slate, Trace, UserState
+
+
+class Catalogue:
+    """Knows the first videos of every slate here."""
+
+    def __init__(self, rows: int) -> None:
+        self.row_of = {10 + row: row for row in range(rows)}
+
+    def rows(self, video_ids: list[int]) -> RowArray:
+        return np.array([self.row_of.get(video_id, UNKNOWN) for video_id in video_ids], np.int32)
 
 
 class Keeper:
     """All that is asked of a recommender; as others, it is known by its identity."""
 
-    def __init__(self) -> None:
+    release = "release"
+
+    def __init__(self, rows: int = 2) -> None:
         self.unfit: set[int] = set()
+        self.catalogue = Catalogue(rows)
 
     def keeps(self, request: Request, rows: RowArray) -> BoolArray:
         return np.array([row not in self.unfit for row in rows.tolist()])
 
 
 RECOMMENDER = cast("Recommender", Keeper())
+EDITION = "release relevance"
 ASKED = Request(1, at=5.0, k=2, request_id="a")
 
 
@@ -66,11 +82,19 @@ class Computed:
         return slate(request, **self.options)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that has passed for caches, to be changed."""
+    now = [0.0]
+    monkeypatch.setattr(slates, "monotonic", lambda: now[0])
+    return now
+
+
 def test_an_equal_request_gets_the_same_slate_under_its_own_name() -> None:
     cache, compute = Slates(60), Computed()
-    first = cache.get(ASKED, UserState(1), RECOMMENDER, compute)
+    first = cache.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
     later = replace(ASKED, at=6.0, request_id="b")
-    second = cache.get(later, UserState(1), RECOMMENDER, compute)
+    second = cache.get(Asked(later, UserState(1), RECOMMENDER, EDITION), compute)
     assert len(compute.asked) == 1
     assert second.request is later
     assert second.rows is first.rows
@@ -99,47 +123,46 @@ OTHER: dict[str, Any] = {
 @pytest.mark.parametrize("name", [one.name for one in fields(Request) if one.name not in ("request_id", "at")])
 def test_a_request_that_differs_in_anything_but_id_and_time_is_computed(name: str) -> None:
     cache, compute = Slates(60), Computed()
-    cache.get(ASKED, UserState(1), RECOMMENDER, compute)
-    cache.get(replace(ASKED, **{name: OTHER[name]}), UserState(1), RECOMMENDER, compute)
+    cache.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
+    cache.get(Asked(replace(ASKED, **{name: OTHER[name]}), UserState(1), RECOMMENDER, EDITION), compute)
     assert len(compute.asked) == 2
 
 
 @pytest.mark.parametrize("moved", [{"version": 1}, {"offset": 9}, {"known": True}])
 def test_another_state_of_the_person_is_another_request(moved: dict[str, Any]) -> None:
     cache, compute = Slates(60), Computed()
-    cache.get(ASKED, UserState(1), RECOMMENDER, compute)
-    cache.get(ASKED, UserState(1, **moved), RECOMMENDER, compute)
+    cache.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
+    cache.get(Asked(ASKED, UserState(1, **moved), RECOMMENDER, EDITION), compute)
     assert len(compute.asked) == 2
 
 
 def test_another_recommender_forgets_what_the_last_one_answered() -> None:
     cache, compute, other = Slates(60), Computed(), cast("Recommender", Keeper())
     for recommender in (RECOMMENDER, other, other, RECOMMENDER):
-        cache.get(ASKED, UserState(1), recommender, compute)
+        cache.get(Asked(ASKED, UserState(1), recommender, EDITION), compute)
     assert len(compute.asked) == 3
 
 
 def test_a_slate_with_a_video_that_may_no_longer_be_shown_is_computed_anew() -> None:
     cache, compute, keeper = Slates(60), Computed(), Keeper()
-    cache.get(ASKED, UserState(1), cast("Recommender", keeper), compute)
+    cache.get(Asked(ASKED, UserState(1), cast("Recommender", keeper), EDITION), compute)
     keeper.unfit.add(1)
-    cache.get(ASKED, UserState(1), cast("Recommender", keeper), compute)
+    cache.get(Asked(ASKED, UserState(1), cast("Recommender", keeper), EDITION), compute)
     assert len(compute.asked) == 2
 
 
-def test_a_slate_is_forgotten_after_its_seconds() -> None:
-    cache, compute = Slates(0.05), Computed()
-    cache.get(ASKED, UserState(1), RECOMMENDER, compute)
-    time.sleep(0.06)
-    cache.get(ASKED, UserState(1), RECOMMENDER, compute)
-    assert len(compute.asked) == 2
+def test_a_slate_is_forgotten_after_its_seconds(clock: list[float]) -> None:
+    cache, compute = Slates(2.0), Computed()
+    for clock[0], computed in ((0.0, 1), (1.9, 1), (2.1, 2), (4.0, 2), (4.2, 3)):
+        cache.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
+        assert len(compute.asked) == computed
 
 
 @pytest.mark.parametrize("options", [{"propensity": 0.5}, {"failures": {"als": "broken"}}])
 def test_what_chance_chose_or_a_failure_made_worse_is_not_remembered(options: dict[str, Any]) -> None:
     cache, compute = Slates(60), Computed(**options)
     for _ in range(2):
-        cache.get(ASKED, UserState(1), RECOMMENDER, compute)
+        cache.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
     assert len(compute.asked) == 2
 
 
@@ -150,7 +173,7 @@ def test_without_seconds_nothing_is_remembered_and_only_nobody_shares() -> None:
     assert Slates(1).shares(ASKED)
     assert not Slates(1).shares(replace(ASKED, explain=True))
     for _ in range(2):
-        cache.get(nobody, UserState(None), RECOMMENDER, compute)
+        cache.get(Asked(nobody, UserState(None), RECOMMENDER, EDITION), compute)
     assert len(compute.asked) == 2
 
 
@@ -158,11 +181,11 @@ def test_the_cache_is_bounded_by_the_videos_it_holds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(slates, "VIDEOS_KEPT", 30)
     cache, compute = Slates(60), Computed()
     for number in range(20):
-        cache.get(replace(ASKED, seed=number), UserState(1), RECOMMENDER, compute)
+        cache.get(Asked(replace(ASKED, seed=number), UserState(1), RECOMMENDER, EDITION), compute)
     assert REGISTRY.get_sample_value("nextreel_cache_entries", {"cache": "slates"}) == 10  # each of two, and one
-    cache.get(replace(ASKED, seed=19), UserState(1), RECOMMENDER, compute)
+    cache.get(Asked(replace(ASKED, seed=19), UserState(1), RECOMMENDER, EDITION), compute)
     assert len(compute.asked) == 20
-    cache.get(ASKED, UserState(1), RECOMMENDER, compute)
+    cache.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
     assert len(compute.asked) == 21
 
 
@@ -184,7 +207,7 @@ def together(cache: Slates, compute: Callable[[Request], Slate], many: int) -> l
     def ask(number: int) -> Slate | BaseException:
         request = replace(ASKED, user_id=None, request_id=str(number))
         try:
-            return cache.get(request, UserState(None), RECOMMENDER, after_all_came)
+            return cache.get(Asked(request, UserState(None), RECOMMENDER, EDITION), after_all_came)
         except NextreelError as error:
             return error
 
@@ -226,6 +249,129 @@ def test_who_waited_for_a_request_that_failed_asks_for_themselves() -> None:
     got = together(Slates(60), compute, 4)
     assert sum(isinstance(one, NextreelError) for one in got) == 1
     assert len(computed.asked) == 3
+
+
+def test_a_filter_that_fails_on_a_remembered_slate_has_it_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, compute, keeper = Slates(60), Computed(), Keeper()
+    asked = Asked(ASKED, UserState(1), cast("Recommender", keeper), EDITION)
+    cache.get(asked, compute)
+    monkeypatch.setattr(keeper, "keeps", lambda *_: 1 / 0)
+    cache.get(asked, compute)
+    assert len(compute.asked) == 2
+
+
+def outcomes() -> dict[str, float]:
+    """How often the shared cache was looked into, by what came of it."""
+    name = "nextreel_cache_requests_total"
+    found = ("hit", "miss", "failed")
+    return {one: REGISTRY.get_sample_value(name, {"cache": "shared_slates", "outcome": one}) or 0.0 for one in found}
+
+
+@pytest.fixture
+def shared(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], SharedSlates]]:
+    """Opens one shared cache of the test's own, as several processes do."""
+    opened: list[SharedSlates] = []
+
+    def shared() -> SharedSlates:
+        opened.append(SharedSlates(open_key_value(f"{redis_url}?prefix={request.node.name}"), 60.0))
+        return opened[-1]
+
+    yield shared
+    for one in opened:
+        one.close()
+
+
+def test_another_process_finds_the_slate_and_keeps_it_no_longer(
+    shared: Callable[[], SharedSlates], clock: list[float]
+) -> None:
+    here, there, compute = Slates(60, shared()), Slates(60, shared()), Computed()
+    first = here.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
+    late = replace(ASKED, at=ASKED.at + 50, request_id="b")
+    other = cast("Recommender", Keeper())
+    second = there.get(Asked(late, UserState(1), other, EDITION), compute)
+    assert len(compute.asked) == 1
+    assert second.request is late
+    assert (second.video_ids, second.rows.tolist(), second.level) == (first.video_ids, first.rows.tolist(), "full")
+    assert (second.sources, second.value.tolist()) == (first.sources, first.value.tolist())
+    before = outcomes()
+    there.get(Asked(late, UserState(1), other, EDITION), compute)  # in the process itself by now
+    assert outcomes() == before
+    clock[0] = 10.1
+    there.get(Asked(late, UserState(1), other, EDITION), compute)  # it was 50 seconds old
+    assert outcomes()["hit"] == before["hit"] + 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "user", "edition"),
+    [
+        (ASKED, UserState(1), "release likes"),
+        (ASKED, UserState(1, version=2), EDITION),
+        (replace(ASKED, user_id="1"), UserState("1"), EDITION),
+        (replace(ASKED, exclude=(10,)), UserState(1), EDITION),
+    ],
+)
+def test_processes_share_no_slate_of_another_edition_person_state_or_request(
+    shared: Callable[[], SharedSlates], request_: Request, user: UserState, edition: str
+) -> None:
+    here, there, compute = Slates(60, shared()), Slates(60, shared()), Computed()
+    here.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
+    there.get(Asked(request_, user, RECOMMENDER, edition), compute)
+    assert len(compute.asked) == 2
+
+
+@pytest.mark.parametrize("spoilt", ["removed", "unfit", "unreadable"])
+def test_what_another_process_kept_is_not_shown_when_it_no_longer_may_be(
+    shared: Callable[[], SharedSlates], redis_url: str, request: pytest.FixtureRequest, spoilt: str
+) -> None:
+    here, there, compute = Slates(60, shared()), Slates(60, shared()), Computed()
+    here.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
+    keeper = Keeper(rows=1 if spoilt == "removed" else 2)
+    keeper.unfit = {1} if spoilt == "unfit" else set()
+    asked = Asked(ASKED, UserState(1), cast("Recommender", keeper), EDITION)
+    if spoilt == "unreadable":
+        store = open_key_value(f"{redis_url}?prefix={request.node.name}")
+        store.put_many([(asked.name(), b"what is this?", None)])
+        store.close()
+    there.get(asked, compute)
+    assert len(compute.asked) == 2
+
+
+def test_chance_and_failures_stay_in_the_process(shared: Callable[[], SharedSlates]) -> None:
+    for options in ({"propensity": 0.5}, {"failures": {"als": "broken"}}):
+        here, there, compute = Slates(60, shared()), Slates(60, shared()), Computed(**options)
+        for cache in (here, there):
+            cache.get(Asked(ASKED, UserState(1), RECOMMENDER, EDITION), compute)
+        assert len(compute.asked) == 2
+
+
+def test_a_shared_cache_that_is_down_costs_no_answer_and_is_left_alone_for_a_while(clock: list[float]) -> None:
+    with socket.socket() as free:  # where nothing listens
+        free.bind(("127.0.0.1", 0))
+        nowhere = SharedSlates(open_key_value(f"redis://127.0.0.1:{free.getsockname()[1]}/0"), 60.0)
+    cache, compute, before = Slates(60, nowhere), Computed(), outcomes()
+    for number in range(5):
+        cache.get(Asked(replace(ASKED, seed=number), UserState(1), RECOMMENDER, EDITION), compute)
+    assert len(compute.asked) == 5
+    assert outcomes() == before | {"failed": before["failed"] + 1}
+    clock[0] = slates.AGAIN_AFTER
+    cache.get(Asked(replace(ASKED, seed=9), UserState(1), RECOMMENDER, EDITION), compute)
+    assert outcomes()["failed"] == before["failed"] + 2
+    nowhere.close()
+
+
+def test_systems_of_one_home_share_slates_by_the_url_that_they_are_given(home: Path, redis_url: str) -> None:
+    url = f"{redis_url}?prefix=test-systems"
+    here, there = (open_system(home, clock="end", slate_cache_seconds=60, cache_url=url) for _ in range(2))
+    first = here.recommend(Request("person-7", here.now()))
+    again = there.recommend(Request("person-7", there.now()))
+    assert "rank" in first.trace.milliseconds
+    assert list(again.trace.milliseconds) == ["cache"]
+    assert (again.video_ids, again.reasons, again.release) == (first.video_ids, first.reasons, first.release)
+    here.feedback([Event("person-7", here.now(), Kind.HIDE, first.video_ids[0])])
+    time.sleep(0.11)
+    assert first.video_ids[0] not in there.recommend(Request("person-7", there.now())).video_ids
+    here.close()
+    there.close()
 
 
 def test_a_persons_event_shows_in_the_next_slate_although_slates_are_remembered(home: Path) -> None:

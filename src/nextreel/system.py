@@ -27,7 +27,7 @@ from nextreel.paging import Page, Pages
 from nextreel.pipeline import Recommender
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
-from nextreel.slates import Slates
+from nextreel.slates import Asked, SharedSlates, Slates
 from nextreel.store import LiveStore
 from nextreel.telemetry import observe_applied, timed
 from nextreel.types import (
@@ -104,7 +104,9 @@ class System:
         self.follow()
         if not self._slates.shares(request):
             return self._computed(request)
-        return self._slates.get(request, self.store.user(request.user_id), self.recommender, self._computed)
+        edition = f"{self.release} {self.value}"
+        asked = Asked(request, self.store.user(request.user_id), self.recommender, edition)
+        return self._slates.get(asked, self._computed)
 
     def _computed(self, request: Request) -> Slate:
         feature_log = self._feature_log
@@ -240,6 +242,7 @@ class System:
         """Lets go of the state and the logs."""
         if self._feature_log is not None:
             self._feature_log.close()
+        self._slates.close()
         self.store.close()
         self.shared.close()
         self._log.close()
@@ -254,13 +257,15 @@ def open_system(
     feature_log: Path | None = None,
     feature_log_share: float = 1.0,
     slate_cache_seconds: float = 0.0,
+    cache_url: str | None = None,
 ) -> System:
     """The system of the release in production, or of the given one. Verifies every checksum first.
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
     `state_url` is that of the key-value store which all processes of the home share; a file in the home by default.
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
-    With `slate_cache_seconds`, equal requests within them get one slate.
+    With `slate_cache_seconds`, equal requests within them get one slate; with `cache_url`, that of a key-value store,
+    those of other processes too.
     """
     release = release or production(home)
     shared = open_key_value(state_url or f"sqlite://{home / SHARED}")
@@ -272,6 +277,9 @@ def open_system(
     registry = Registry(home)
     metrics = registry.show(release).get("metrics", {})
     declared = DeclaredValue(home)
+    remembered = None
+    if slate_cache_seconds and cache_url is not None:
+        remembered = SharedSlates(open_key_value(cache_url), slate_cache_seconds)
     return System(
         recommender,
         store,
@@ -284,7 +292,7 @@ def open_system(
         value=value,
         declared=declared,
         feature_log=kept,
-        slates=Slates(slate_cache_seconds),
+        slates=Slates(slate_cache_seconds, remembered),
     )
 
 

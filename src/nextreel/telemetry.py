@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import structlog
 from prometheus_client import (
@@ -31,6 +31,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from nextreel import keys
 from nextreel.types import Event, Slate, TimeArray
+
+Found: TypeAlias = Literal["hit", "miss", "failed"]  # what came of a look into a cache
 
 WORKERS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which worker processes leave their metrics
 
@@ -155,15 +157,16 @@ def observe_applied(at: TimeArray, now: float) -> None:
 
 
 class CacheMeter:
-    """Counts the hits and misses of one cache."""
+    """Counts the look-ups of one cache, and what it holds."""
 
     def __init__(self, name: str) -> None:
-        self._hits, self._misses = (_cache.labels(name, outcome) for outcome in ("hit", "miss"))
+        outcomes: tuple[Found, ...] = ("hit", "miss", "failed")
+        self._counts = {outcome: _cache.labels(name, outcome) for outcome in outcomes}
         self._size = _entries.labels(name)
 
-    def count(self, hit: bool) -> None:
+    def count(self, found: Found) -> None:
         """Counts one look-up."""
-        (self._hits if hit else self._misses).inc()
+        self._counts[found].inc()
 
     def holds(self, entries: int) -> None:
         """Says how many entries there are now."""

@@ -102,6 +102,7 @@ def test_the_app_opens_the_system_of_the_environment(
         "feature_log": None,
         "feature_log_share": 0.1,
         "slate_cache_seconds": 0.0,
+        "cache_url": None,
     }
     assert opened == [(Path("/srv/home"), options)]
     assert system.closed
@@ -130,6 +131,7 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
         "feature_log": Path("/srv/features"),
         "feature_log_share": 0.5,
         "slate_cache_seconds": 0.0,
+        "cache_url": None,
     }
     assert opened == [options]
 

@@ -116,7 +116,7 @@ class Cache(Generic[Value]):
                 self._entries.move_to_end(key)
                 value = self._entries[key]
         if counted:
-            self._meter.count(found)
+            self._meter.count("hit" if found else "miss")
         if found:
             return value
         value = compute(*history.liked)

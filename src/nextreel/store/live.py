@@ -129,7 +129,7 @@ class LiveStore:
             fresh = cached is not None and cached[0] == version
             if fresh:
                 self._cache.move_to_end(user_id)
-        self._meter.count(fresh)
+        self._meter.count("hit" if fresh else "miss")
         if cached is not None and fresh:
             return cached
         if found is None:

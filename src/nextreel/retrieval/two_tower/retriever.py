@@ -164,7 +164,7 @@ class TwoTower:
             vector = self._cache.get(key)
             if vector is not None:
                 self._cache.move_to_end(key)
-        self._meter.count(vector is not None)
+        self._meter.count("miss" if vector is None else "hit")
         if vector is not None:
             return vector
         vector = self._run(tokens)
