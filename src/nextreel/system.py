@@ -234,9 +234,8 @@ class System:
         return [(name, *_checked(check)) for name, check in checks]
 
     def _answers_in_full(self) -> bool:
-        """Whether an answer comes from the uppermost rung that the release has."""
-        level = self.recommender.recommend(Request(None, self.data_end, k=1)).level
-        return level == ("unranked" if self.recommender.ranker is None else "full")
+        """Whether an answer comes from the uppermost rung; a release without a ranker has none above it."""
+        return self.recommender.recommend(Request(None, self.data_end, k=1)).level == "full"
 
     def close(self) -> None:
         """Lets go of the state and the logs."""

@@ -20,7 +20,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
-from nextreel.registry import Registry
+from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving import current
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
@@ -261,6 +261,21 @@ def test_a_release_that_cannot_be_opened_leaves_the_old_one_in_its_place(
     several.look(again=True)
     assert (several().release, releases.closed) == ("two", ["one"])
     assert client.get("/health").json()["status"] == "healthy"
+
+
+def test_a_registry_that_cannot_be_read_leaves_the_release_in_its_place(
+    releases: Releases, several: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable() -> str:
+        raise CorruptRelease("Expected JSON, got something else.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "production", unreadable)
+        several.look()
+    assert several.problem == "the registry cannot be read: Expected JSON, got something else."
+    assert several().release == "one"
+    several.look()
+    assert several.problem is None
 
 
 def test_a_promotion_taken_back_ends_the_problem(releases: Releases, several: Serving) -> None:
