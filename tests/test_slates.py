@@ -111,6 +111,7 @@ OTHER: dict[str, Any] = {
     "categories": ("news",),
     "languages": ("de",),
     "max_maturity": 12,
+    "max_age_days": 3.0,
     "exclude": (4,),
     "variant": "b",
     "seed": 1,
