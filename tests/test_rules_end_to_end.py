@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from nextreel.assembly import Config, Models, build
+from nextreel.backends import open_key_value
 from nextreel.data import Dataset, load
+from nextreel.paging import Pages
 from nextreel.pipeline import Recommender
 from nextreel.relevance import Relevance
 from nextreel.store import MemoryStore
@@ -107,6 +109,24 @@ def test_the_next_episode_comes_first_once_one_is_finished(folder: Dataset) -> N
     assert not {"show-1", "show-3"} & set(slate.video_ids)
     home.does(Kind.COMPLETE, "show-2")
     assert home.asks().video_ids[0] == "show-3"
+
+
+def test_a_page_may_hold_what_one_is_in_the_middle_of(folder: Dataset) -> None:
+    home = Home(folder)
+    home.does(Kind.WATCH, "film", 2_000.0)
+    home.does(Kind.WATCH, "show-1", 300.0)
+    rows = folder.catalogue.rows(["film", "show-1", "song", "show-2", "gone"])
+    kept = [True, True, True, False, False]
+    for k in (1, 9):
+        assert home.recommender.keeps(Request("ann", NOW, k), rows).tolist() == kept
+    pages = Pages(open_key_value("memory://"), home.recommender.recommend, home.recommender.keeps, folder.catalogue)
+    page = pages.first(Request("ann", NOW, 1))
+    given = page.slate.video_ids
+    while page.cursor is not None:
+        page = pages.next(page.cursor, "ann", 1, NOW, "")
+        given = given + page.slate.video_ids
+    assert set(given[:2]) == {"film", "show-1"}
+    assert given == home.asks().video_ids
 
 
 def test_nothing_is_gone_on_with_where_there_is_no_place_for_it(folder: Dataset) -> None:

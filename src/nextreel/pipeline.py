@@ -21,6 +21,7 @@ from nextreel.filters import not_watched
 from nextreel.ordering import Arranged, Promotion, Resume, Resumed, arrange, explained
 from nextreel.reasons import origins, reasons
 from nextreel.types import (
+    BoolArray,
     Catalogue,
     Codes,
     Feature,
@@ -154,6 +155,14 @@ class Recommender:
         with _timed(trace, "order"):
             arranged = arrange(moment, moment.scores[:, 0], self.orderers, trace)
         return self._slate(moment, none, moment.scores[:, 0], arranged, trace, "trending", len(moment))
+
+    def keeps(self, request: Request, rows: RowArray) -> BoolArray:
+        """(n,) True for each row that every filter keeps for this request, or with which its list begins."""
+        bare = self._bare(request, self.store.user(request.user_id), rows)
+        kept = np.isin(rows, self._eligible(bare, Trace()))
+        bare.request = replace(request, k=len(self.catalogue))  # however small a page is
+        resumed = self._resumed(bare, Trace())
+        return kept if resumed is None else kept | np.isin(rows, resumed.rows)
 
     def alone(self, source: str) -> Recommender:
         """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""
