@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from nextreel import features
-from nextreel.backends import open_key_value
+from nextreel.backends import open_key_value, open_log
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n
 from nextreel.system import System, open_system
@@ -326,12 +326,12 @@ def test_a_value_that_is_not_finite_is_told_with_the_formula_and_the_first_pair(
         score_pairs(system, pairs)
 
 
-def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(trained: Path) -> None:
+def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(home: Path) -> None:
     heavy = ("torch", "catboost", "implicit", "pandas", "polars", "scipy", "sklearn", "faiss", "fastapi")
     program = (
         "import sys; from pathlib import Path; from nextreel.system import open_system; "
         "from nextreel.types import Request; "
-        f"system = open_system(Path({str(trained)!r}), clock='end'); "
+        f"system = open_system(Path({str(home)!r}), clock='end'); "
         f"assert len(system.recommend(Request({SOMEONE!r}, system.data_end, 5)).rows) == 5; "
         f"print(*(name for name in {heavy!r} if name in sys.modules))"
     )
@@ -362,3 +362,21 @@ def test_states_live_where_the_url_says_each_under_its_release(home: Path, redis
     assert again.store.user("person-1").version == version
     again.close()
     shared.close()
+
+
+def test_a_home_whose_state_and_log_lie_elsewhere_is_only_read(home: Path, tmp_path: Path) -> None:
+    def found() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in home.rglob("*") if path.is_file()}
+
+    before = found()
+    elsewhere = {"state_url": f"sqlite://{tmp_path}/shared.db", "log_url": f"sqlite://{tmp_path}/log.db"}
+    for _ in range(2):
+        system = open_system(home, clock="end", **elsewhere)
+        version = system.store.user("person-1").version
+        system.feedback([Event("person-1", system.now(), Kind.LIKE, system.catalogue.video_ids[0])])
+        assert system.store.user("person-1").version == version + 1
+        system.close()
+    kept = open_log(elsewhere["log_url"])
+    assert len(kept.read(0)) == 2
+    kept.close()
+    assert found() == before

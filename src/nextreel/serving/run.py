@@ -92,23 +92,30 @@ def _run(host: str, port: int, workers: int, settings: Settings) -> None:
 
 def app_from_environment() -> FastAPI:
     """The app of the home and clock that `serve` wrote into the environment; one system per process."""
-    from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
-
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     try:
-        system = open_system(
-            Path(os.environ[HOME]),
-            clock="end" if os.environ[CLOCK] == "end" else "wall",
-            state_url=settings.shared_url,
-            feature_log=settings.feature_log,
-            feature_log_share=settings.feature_log_share,
-        )
+        serving = opened(settings, Path(os.environ[HOME]), os.environ[CLOCK])
     except NextreelError as error:
         if multiprocessing.parent_process() is None:
             raise
         (Path(os.environ[METRICS]) / FAILURE).write_text(str(error))
         sys.exit(STARTUP_FAILURE)
+    return create_app(serving, settings)
+
+
+def opened(settings: Settings, home: Path, clock: str = "wall") -> Serving:
+    """Who serves the home's release as the settings say, ready to answer at once."""
+    from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
+
+    system = open_system(
+        home,
+        clock="end" if clock == "end" else "wall",
+        state_url=settings.shared_url,
+        log_url=settings.log_url.get_secret_value() if settings.log_url else None,
+        feature_log=settings.feature_log,
+        feature_log_share=settings.feature_log_share,
+    )
     system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
-    log.info("serving", release=system.release, home=os.environ[HOME], clock=os.environ[CLOCK])
-    return create_app(Serving(system), settings)
+    log.info("serving", release=system.release, home=str(home), clock=clock)
+    return Serving(system)
