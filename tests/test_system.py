@@ -369,14 +369,14 @@ def test_a_home_whose_state_and_log_lie_elsewhere_is_only_read(home: Path, tmp_p
         return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in home.rglob("*") if path.is_file()}
 
     before = found()
-    elsewhere = {"state_url": f"sqlite://{tmp_path}/shared.db", "log_url": f"sqlite://{tmp_path}/log.db"}
+    log_url = f"sqlite://{tmp_path}/log.db"
     for _ in range(2):
-        system = open_system(home, clock="end", **elsewhere)
+        system = open_system(home, clock="end", state_url=f"sqlite://{tmp_path}/shared.db", log_url=log_url)
         version = system.store.user("person-1").version
         system.feedback([Event("person-1", system.now(), Kind.LIKE, system.catalogue.video_ids[0])])
         assert system.store.user("person-1").version == version + 1
         system.close()
-    kept = open_log(elsewhere["log_url"])
+    kept = open_log(log_url)
     assert len(kept.read(0)) == 2
     kept.close()
     assert found() == before
