@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from lambda_runtime import KEY, RuntimeApi, function, http_api, rest_api
+from nextreel.backends import open_log
 from nextreel.serving import lambda_handler
 from nextreel.serving.security import UnsafeHost
 from nextreel.settings import get_settings
 
-# A folder that this process and those below it can only read, whoever they are.
-READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
 EVENTS = [http_api, rest_api]
 
 
@@ -59,14 +58,6 @@ def document(answer: Any) -> Any:
 def header(answer: Any, name: str) -> str:
     """A header's value, in the shape of either payload."""
     return str(answer["headers"][name] if "headers" in answer else answer["multiValueHeaders"][name][0])
-
-
-def can_only_read(folder: Path) -> tuple[str, ...]:
-    """A command that starts another one, which can only read the folder; skips the test where that is not possible."""
-    command = ("unshare", "--map-root-user", "--mount")
-    if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False).returncode:  # noqa: S603
-        pytest.skip("needs to mount a folder read-only: user namespaces are not allowed here")
-    return (*command, "sh", "-c", READ_ONLY, str(folder))
 
 
 def like(api: RuntimeApi) -> Any:
@@ -144,7 +135,9 @@ def test_an_event_that_is_no_request_is_told_so(api: RuntimeApi, event: Any) -> 
     assert "Expected an event of API Gateway" in document(answer)["detail"]
 
 
-def test_a_home_that_can_only_be_read_serves_and_takes_feedback(trained: Path, tmp_path: Path) -> None:
+def test_a_home_that_can_only_be_read_serves_and_takes_feedback(
+    trained: Path, tmp_path: Path, can_only_read: Callable[[Path], tuple[str, ...]]
+) -> None:
     home = Path(shutil.copytree(trained, tmp_path / "home"))
     around = can_only_read(home)
     (elsewhere := tmp_path / "elsewhere").mkdir()
@@ -154,7 +147,9 @@ def test_a_home_that_can_only_be_read_serves_and_takes_feedback(trained: Path, t
         assert api.invoke(http_api("GET", "/health"))["statusCode"] == 200
 
 
-def test_without_another_place_for_the_log_the_problem_is_told_in_the_record(trained: Path, tmp_path: Path) -> None:
+def test_without_another_place_for_the_log_the_problem_is_told_in_the_record(
+    trained: Path, tmp_path: Path, can_only_read: Callable[[Path], tuple[str, ...]]
+) -> None:
     home = Path(shutil.copytree(trained, tmp_path / "home"))
     (home / "log.db").unlink(missing_ok=True)
     around = can_only_read(home)
@@ -179,17 +174,19 @@ def test_a_release_that_is_not_there_yet_is_opened_by_a_later_event(
     assert "No release in production" in (tmp_path / "stderr").read_text()
 
 
-def test_a_failure_of_the_system_is_a_problem_document_and_the_process_lives_on(trained: Path, tmp_path: Path) -> None:
+def test_a_failure_of_the_system_is_a_problem_document_and_the_process_lives_on(
+    trained: Path, tmp_path: Path, can_only_read: Callable[[Path], tuple[str, ...]]
+) -> None:
     home = Path(shutil.copytree(trained, tmp_path / "home"))
-    with running(home, tmp_path) as (api, process):
-        event = like(api)
-        (tmp_path / "log.db").write_bytes(b"no database" * 1_000)
-        for suffix in ("-wal", "-shm"):
-            (tmp_path / f"log.db{suffix}").unlink(missing_ok=True)
-        answer = api.invoke(event)
+    open_log(f"sqlite://{home}/log.db").close()
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    with running(home, elsewhere, *can_only_read(home), LOG_URL="") as (api, process):
+        answer = api.invoke(like(api))
         assert (answer["statusCode"], document(answer)["status"]) == (500, 500)
-        assert api.invoke(http_api("GET", "/ping"))["statusCode"] == 200
+        assert header(answer, "content-type") == "application/problem+json"
+        assert api.invoke(http_api("GET", "/trending"))["statusCode"] == 200
         assert process.poll() is None
+    assert "to write in" in (elsewhere / "stderr").read_text()
 
 
 @pytest.mark.parametrize("polling", ["AWS_Lambda_python3.11", "AWS_Lambda_python3.12"])  # by the main thread or not

@@ -23,6 +23,7 @@ FEATURE_LOG, FEATURE_LOG_SHARE = "FEATURE_LOG", "FEATURE_LOG_SHARE"  # as the se
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which workers leave their metrics, and why they could not start
 FAILURE = "failure.txt"
 STARTUP_FAILURE = 3  # uvicorn's exit status of a worker that is not to be started again
+FACTORY = f"{__name__}:app_from_environment"  # by its name, for workers of their own
 GRACE = 10  # seconds that requests under way have when the server is told to stop
 
 # Requests run side by side; a library's own threads would only take the cores from each other.
@@ -62,20 +63,25 @@ def serve(
     if not settings.api_keys:
         log.warning("no API keys are configured (API_KEYS): answering on this machine only", host=host)
     if workers == 1:
-        _run(host, port, workers, settings)
+        _run(FACTORY, host, port, settings)
         return
     with TemporaryDirectory(prefix="nextreel-workers-") as folder:
         os.environ[METRICS] = folder
-        _run(host, port, workers, settings)
+        _run(FACTORY, host, port, settings, workers)
         failure = Path(folder) / FAILURE
         if failure.is_file():
             raise WorkerFailed(failure.read_text())
 
 
-def _run(host: str, port: int, workers: int, settings: Settings) -> None:
+def serve_app(app: FastAPI, host: str, port: int, settings: Settings) -> None:
+    """Serves the app in this process until told to stop."""
+    _run(app, host, port, settings)
+
+
+def _run(app: FastAPI | str, host: str, port: int, settings: Settings, workers: int = 1) -> None:
     uvicorn.run(
-        f"{__name__}:{app_from_environment.__name__}",
-        factory=True,
+        app,
+        factory=app is FACTORY,
         host=host,
         port=port,
         workers=workers,
