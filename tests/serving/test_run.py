@@ -65,7 +65,8 @@ def test_one_worker_is_started_with_home_and_clock_in_the_environment(started: l
     (options,) = started
     assert options["app"] == "nextreel.serving.run:app_from_environment"
     assert (options["host"], options["port"], options["workers"]) == ("127.0.0.1", 8123, 1)
-    assert (options["loop"], options["http"], options["access_log"]) == ("uvloop", "httptools", False)
+    assert (options["loop"], options["access_log"]) == ("uvloop", False)
+    assert options["http"] == "nextreel.serving.protocol:LimitedHttp"  # by its name: a spawned worker finds it
     assert options["environ"]["NEXTREEL_HOME"] == str(Path("var").resolve())
     assert options["environ"]["NEXTREEL_CLOCK"] == "end"
     assert "PROMETHEUS_MULTIPROC_DIR" not in options["environ"]

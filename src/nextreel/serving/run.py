@@ -24,6 +24,7 @@ METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which workers leave their me
 FAILURE = "failure.txt"
 STARTUP_FAILURE = 3  # uvicorn's exit status of a worker that is not to be started again
 FACTORY = f"{__name__}:app_from_environment"  # by its name, for workers of their own
+PROTOCOL = "nextreel.serving.protocol:LimitedHttp"  # httptools, with a limit
 GRACE = 10  # seconds that requests under way have when the server is told to stop
 
 # Requests run side by side; a library's own threads would only take the cores from each other.
@@ -86,7 +87,7 @@ def _run(app: FastAPI | str, host: str, port: int, settings: Settings, workers: 
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=PROTOCOL,
         ws="none",
         access_log=False,
         log_config=None,
