@@ -142,6 +142,7 @@ bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it 
 	$(BIN)/python benchmarks/training.py --data "$(DATA_DIR)" --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/latency.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/cold_start.py --home "$(HOME_DIR)/bench"
+	$(BIN)/python benchmarks/lambda_cold_start.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/summary.py
 	$(BIN)/python benchmarks/quote.py
 
