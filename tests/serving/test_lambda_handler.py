@@ -189,6 +189,15 @@ def test_a_failure_of_the_system_is_a_problem_document_and_the_process_lives_on(
     assert "to write in" in (elsewhere / "stderr").read_text()
 
 
+def test_wrong_settings_are_named_and_no_key_of_a_caller_is(home: Path, tmp_path: Path) -> None:
+    with running(home, tmp_path, LOG_LEVEL="LOUD") as (api, _):
+        assert api.invoke(rest_api("GET", "/trending"))["statusCode"] == 500
+        assert api.invoke(http_api("GET", "/trending"))["statusCode"] == 500
+    said = (tmp_path / "stderr").read_text()
+    assert "LOG_LEVEL: input should be" in said
+    assert KEY not in said
+
+
 @pytest.mark.parametrize("polling", ["AWS_Lambda_python3.11", "AWS_Lambda_python3.12"])  # by the main thread or not
 def test_sigterm_closes_the_app_and_ends_the_process(home: Path, tmp_path: Path, polling: str) -> None:
     with running(home, tmp_path, AWS_EXECUTION_ENV=polling) as (api, process):

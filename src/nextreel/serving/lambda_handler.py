@@ -62,8 +62,9 @@ class Door:
         return asyncio.run_coroutine_threadsafe(_answer(self._app, asked), self._loop).result()
 
     def close(self) -> None:
-        """Shuts the app down and waits until it is."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        """Shuts the app down and waits until it is; once it is, nothing happens."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(GRACE)
 
 
@@ -103,8 +104,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     payload: Payload = 2
     try:
         payload = gateway.payload_of(event)
-        asked = gateway.read(event, get_settings().base_path)
-        return gateway.answer(payload, *_opened().ask(asked))
+        door = _opened()
+        return gateway.answer(payload, *door.ask(gateway.read(event, get_settings().base_path)))
     except InvalidEvent as error:
         return _problem(payload, 400, str(error))
     except Exception:
@@ -123,6 +124,7 @@ def _opened() -> Door:
     global _door  # noqa: PLW0603  one for the process, as the platform knows one handler
     with _opening:
         if _door is None:
+            configure_logging("INFO", "json")  # what is wrong in the settings is told without the values of locals
             settings = get_settings()
             configure_logging(settings.log_level, settings.log_format)
             require_keys(settings)
