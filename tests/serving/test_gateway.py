@@ -164,8 +164,9 @@ def test_an_answer_holds_the_body_as_text_or_as_base64(status: int, body: bytes)
 
 
 def test_headers_of_an_answer_have_the_payloads_shape() -> None:
-    headers = [(b"Vary", b"a"), (b"vary", b"b"), (b"set-cookie", b"x=1, 2"), (b"set-cookie", b"y=2")]
+    headers = [(b"Vary", b"a"), (b"vary", b"b"), (b"set-cookie", b"x=1, 2"), (b"set-cookie", b"y=2"), (b"X-One", b"1")]
     one = gateway.answer(1, 200, headers, b"")
     assert one["multiValueHeaders"] == {"vary": ["a", "b"], "set-cookie": ["x=1, 2", "y=2"]}
+    assert one["headers"] == {"x-one": "1"}
     two = gateway.answer(2, 200, headers, b"")
-    assert (two["headers"], two["cookies"]) == ({"vary": "a, b"}, ["x=1, 2", "y=2"])
+    assert (two["headers"], two["cookies"]) == ({"vary": "a, b", "x-one": "1"}, ["x=1, 2", "y=2"])

@@ -78,7 +78,8 @@ def answer(payload: Payload, status: int, headers: RawHeaders, body: bytes) -> d
         named.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
     told: dict[str, Any] = {"statusCode": status}
     if payload == 1:
-        told["multiValueHeaders"] = named
+        told["headers"] = {name: values[0] for name, values in named.items() if len(values) == 1}
+        told["multiValueHeaders"] = {name: values for name, values in named.items() if len(values) > 1}
     else:
         cookies = named.pop("set-cookie", [])
         told["headers"] = {name: ", ".join(values) for name, values in named.items()}
