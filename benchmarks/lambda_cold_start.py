@@ -88,7 +88,8 @@ def table(result: dict[str, Any]) -> str:
     hardware, runs = result["hardware"], result["first_answer_seconds"]["runs"]
     return (
         f"{len(runs)} processes on {result['cpus']} of {hardware['cores']} processors "
-        f"({hardware['processor']}), {result['videos']:,} videos, {result['measured_at'][:10]}.\n\n"
+        f"({hardware['processor']}), {result['videos']:,} videos, {result['measured_at'][:10]}, "
+        f"at a load of {result['load_average'][0]:.1f}.\n\n"
         "| | median | least to most |\n|---|---|---|\n"
         + row("start of the process to its first answer (payload 2.0)", "first_answer_seconds", "s", 2)
         + row("of these, the processor was used for", "first_answer_processor_seconds", "s", 2)
