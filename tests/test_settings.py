@@ -30,6 +30,8 @@ NAMES = (
     "SERVING_THREADS",
     "FEATURE_LOG",
     "FEATURE_LOG_SHARE",
+    "SLATE_CACHE_SECONDS",
+    "CACHE_URL",
 )
 
 
@@ -54,7 +56,8 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     keys = " first-key-of-twenty , second-key-of-twenty,"
     state = ("redis://:secret@cache:6379/0", "sqlite://log.db", "true", "cache")  # pragma: allowlist secret
     limits = ("5000", "2048", "v1", "true", "2.5", "7", "8")
-    values = ("PROD", "debug", "JSON", "/srv/home", *state, keys, "true", *limits, "/srv/f", "1")
+    cached = ("2.5", "memory://")
+    values = ("PROD", "debug", "JSON", "/srv/home", *state, keys, "true", *limits, "/srv/f", "1", *cached)
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
@@ -65,6 +68,9 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     assert settings.log_url.get_secret_value() == "sqlite://log.db"
     assert (settings.max_head_bytes, settings.base_path, settings.gateway_authenticates) == (2048, "v1", True)
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
+    assert settings.slate_cache_seconds == 2.5
+    assert settings.cache_url is not None
+    assert settings.cache_url.get_secret_value() == "memory://"
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
     assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)
     assert [key.digest for key in settings.api_keys] == [

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from nextreel import __version__
 from nextreel.serving import problems, security
-from nextreel.serving.current import Serving
+from nextreel.serving.current import Holding, Serving
 from nextreel.serving.edge import Edge
 from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
 from nextreel.serving.schemas import ProblemOut
@@ -27,6 +27,7 @@ def create_app(serving: Serving, settings: Settings, *, container: bool = False)
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # more threads than cores only add waiting: NumPy's work holds the interpreter for most of its time
         current_default_thread_limiter().total_tokens = settings.serving_threads
+        serving.start()
         yield
         serving.close()
 
@@ -38,6 +39,7 @@ def create_app(serving: Serving, settings: Settings, *, container: bool = False)
         responses={422: {"model": ProblemOut, "description": "a field is missing or wrong"}},
         openapi_url=None if container else "/openapi.json",
     )
+    app.add_middleware(Holding, serving=serving)
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
     for module in (sagemaker,) if container else (recommendations, feedback, discovery, operations, sagemaker):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,13 +17,15 @@ from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.serving.security import require_safe_host
 from nextreel.settings import Settings, get_settings
-from nextreel.telemetry import configure_logging, get_logger
+from nextreel.telemetry import WORKERS, configure_logging, get_logger
 from nextreel.types import NextreelError, Request
+
+if TYPE_CHECKING:
+    from nextreel.system import System
 
 HOME, CLOCK = "NEXTREEL_HOME", "NEXTREEL_CLOCK"
 FEATURE_LOG, FEATURE_LOG_SHARE = "FEATURE_LOG", "FEATURE_LOG_SHARE"  # as the settings read them
-METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which workers leave their metrics, and why they could not start
-FAILURE = "failure.txt"
+FAILURE = "failure.txt"  # in the folder of the workers' metrics: why one could not start
 STARTUP_FAILURE = 3  # uvicorn's exit status of a worker that is not to be started again
 FACTORY = f"{__name__}:app_from_environment"  # by its name, for workers of their own
 PROTOCOL = "nextreel.serving.protocol:LimitedHttp"  # httptools, with a limit
@@ -67,7 +71,7 @@ def serve(
         _run(FACTORY, host, port, settings)
         return
     with TemporaryDirectory(prefix="nextreel-workers-") as folder:
-        os.environ[METRICS] = folder
+        os.environ[WORKERS] = folder
         _run(FACTORY, host, port, settings, workers)
         failure = Path(folder) / FAILURE
         if failure.is_file():
@@ -106,23 +110,37 @@ def app_from_environment() -> FastAPI:
     except NextreelError as error:
         if multiprocessing.parent_process() is None:
             raise
-        (Path(os.environ[METRICS]) / FAILURE).write_text(str(error))
+        (Path(os.environ[WORKERS]) / FAILURE).write_text(str(error))
         sys.exit(STARTUP_FAILURE)
     return create_app(serving, settings)
 
 
 def opened(settings: Settings, home: Path, clock: str = "wall") -> Serving:
-    """Who serves the home's release as the settings say, ready to answer at once."""
+    """Who serves the home's release in production as the settings say, ready to answer at once."""
+    opener = partial(_open, settings, home, clock)
+    system = opener(None)
+    log.info("serving", release=system.release, home=str(home), clock=clock)
+    return Serving(system, opener)
+
+
+def _open(settings: Settings, home: Path, clock: str, release: str | None) -> System:
+    """The system of the release, or of the one in production, that has answered once."""
     from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
 
     system = open_system(
         home,
+        release,
         clock="end" if clock == "end" else "wall",
         state_url=settings.shared_url,
-        log_url=settings.log_url.get_secret_value() if settings.log_url else None,
+        log_url=None if settings.log_url is None else settings.log_url.get_secret_value(),
         feature_log=settings.feature_log,
         feature_log_share=settings.feature_log_share,
+        slate_cache_seconds=settings.slate_cache_seconds,
+        cache_url=None if settings.cache_url is None else settings.cache_url.get_secret_value(),
     )
-    system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
-    log.info("serving", release=system.release, home=str(home), clock=clock)
-    return Serving(system)
+    try:
+        system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
+    except BaseException:
+        system.close()
+        raise
+    return system
