@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from nextreel import __version__
 from nextreel.serving import problems, security
 from nextreel.serving.edge import Edge
+from nextreel.serving.openapi import DescribedApp, operation_id
 from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
-from nextreel.serving.schemas import ProblemOut
 from nextreel.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def create_app(system: System, settings: Settings) -> FastAPI:
         yield
         system.close()
 
-    app = FastAPI(
+    app = DescribedApp(
         title="nextreel",
         summary="Video recommendations in four stages: retrieve, filter, rank, order.",
         version=__version__,
         lifespan=lifespan,
-        responses={422: {"model": ProblemOut, "description": "a field is missing or wrong"}},
+        generate_unique_id_function=operation_id,
     )
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)

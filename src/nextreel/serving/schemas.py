@@ -226,6 +226,30 @@ class InvocationOut(BaseModel):
     recommendations: list[InvocationItemOut]
 
 
+class MissingOut(BaseModel):
+    """What is missing, in the manner of SageMaker."""
+
+    detail: str
+
+
+class PingOut(BaseModel):
+    """The container is up."""
+
+    status: Literal["ok"]
+
+
+class AliveOut(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class ReadyOut(BaseModel):
+    """Whether recommendations can be answered."""
+
+    status: Literal["ready", "unready"]
+
+
 class CheckOut(BaseModel):
     """One part's state."""
 

@@ -5,11 +5,19 @@ Handlers that compute are plain functions: they run in a bounded pool of threads
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Path, Query
 
-from nextreel.serving.schemas import MAX_ITEMS
+from nextreel.serving.schemas import MAX_ITEMS, ProblemOut
 
 Count: TypeAlias = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many videos at most")]
 PathId: TypeAlias = Annotated[str, Path(min_length=1, max_length=256, description="an id, a number or text")]
+
+
+def not_found(description: str) -> dict[int | str, dict[str, Any]]:
+    """The answer 404 of a route, for its `responses`."""
+    return {404: {"model": ProblemOut, "description": description}}
+
+
+NO_VIDEO = not_found("the video is not in the catalogue")

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
-from nextreel.serving.routes import Count, PathId
+from nextreel.serving.routes import NO_VIDEO, Count, PathId
 from nextreel.serving.schemas import VideosOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
@@ -22,7 +22,7 @@ def router(system: System) -> APIRouter:
     """Similar and trending videos."""
     routes = guarded("read", "discovery")
 
-    @routes.get("/similar/{video_id}", responses={200: {"model": VideosOut}})
+    @routes.get("/similar/{video_id}", responses={200: {"model": VideosOut}, **NO_VIDEO})
     def similar(video_id: PathId, n: Count = 10) -> Response:
         """The n videos most like this one."""
         known = answers.video(system, video_id)

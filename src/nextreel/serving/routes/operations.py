@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from nextreel import __version__
 from nextreel.serving import answers
-from nextreel.serving.schemas import HealthOut, ModelsOut
+from nextreel.serving.schemas import AliveOut, HealthOut, ModelsOut, ReadyOut
 from nextreel.serving.security import guarded
 from nextreel.telemetry import render_metrics
 
@@ -25,24 +25,30 @@ def router(system: System) -> APIRouter:
     routes = APIRouter(tags=["operations"])
     closed = guarded("read", "operations")
 
-    @routes.get("/health", responses={200: {"model": HealthOut}, 503: {"model": HealthOut}})
+    @routes.get(
+        "/health",
+        responses={200: {"model": HealthOut}, 503: {"model": HealthOut, "description": "unhealthy"}},
+    )
     def health() -> Response:
         """Every part's state; 503 when one without which nothing can be answered is down."""
         report = _report(system)
         return answers.reply(report, 503 if report["status"] == "unhealthy" else 200)
 
-    @routes.get("/health/live")
+    @routes.get("/health/live", responses={200: {"model": AliveOut}})
     async def live() -> Response:
         """200 as long as the process answers at all; when it does not, restart it."""
         return answers.reply({"status": "alive"})
 
-    @routes.get("/health/ready", responses={503: {"description": "send no requests here now"}})
+    @routes.get(
+        "/health/ready",
+        responses={200: {"model": ReadyOut}, 503: {"model": ReadyOut, "description": "send no requests here now"}},
+    )
     def ready() -> Response:
         """200 when recommendations can be answered."""
         unhealthy = _report(system)["status"] == "unhealthy"
         return answers.reply({"status": "unready" if unhealthy else "ready"}, 503 if unhealthy else 200)
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Counters and histograms in Prometheus' text format."""
         body, content_type = render_metrics()

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from nextreel.serving import answers
 from nextreel.serving.edge import request_id
-from nextreel.serving.routes import Count, PathId
+from nextreel.serving.routes import NO_VIDEO, Count, PathId
 from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
@@ -28,7 +28,7 @@ def router(system: System) -> APIRouter:
         request = Request(answers.user(system, user_id), system.now(), n, request_id())
         return answers.slate_reply(system, request)
 
-    @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}})
+    @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}, **NO_VIDEO})
     def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
         """Why the video is, or is not, among the n best for the user now."""
         known = answers.video(system, video_id)
@@ -36,7 +36,7 @@ def router(system: System) -> APIRouter:
         return answers.why_reply(system, request, known)
 
     @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
-    @routes.post("/recommend", responses={200: {"model": RecommendationsOut}})
+    @routes.post("/recommend", operation_id="recommend_alias", responses={200: {"model": RecommendationsOut}})
     def recommend(wanted: RecommendationsIn) -> Response:
         """The best videos for the user now, in a context, by filters, without the excluded ones."""
         request = Request(
