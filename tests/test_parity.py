@@ -25,6 +25,7 @@ from nextreel.feature_log import MAGIC, Served, open_files
 from nextreel.parity import STATE, Parity, differences, verify
 from nextreel.ranking.ranker import FittedRanker
 from nextreel.serving.app import create_app
+from nextreel.serving.current import Serving
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
 from nextreel.types import Event, Feature, FloatArray, Kind, Moment, NextreelError, Request
@@ -66,7 +67,7 @@ def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = Path(shutil.copytree(trained, tmp_path_factory.mktemp("parity") / "home"))
     system, other = opened(home), opened(home)
     other._followed = np.inf  # it takes no look at the log of its own
-    with TestClient(create_app(system, Settings(api_keys=()))) as client:
+    with TestClient(create_app(Serving(system), Settings(api_keys=()))) as client:
         threads = [threading.Thread(target=busy, args=(client, system, seed, 30)) for seed in (1, 2)]
         for thread in threads:
             thread.start()

@@ -15,6 +15,9 @@ NAMES = (
     "LOG_LEVEL",
     "LOG_FORMAT",
     "NEXTREEL_HOME",
+    "STATE_URL",
+    "USE_REDIS",
+    "REDIS_HOST",
     "API_KEYS",
     "ADMIN_ON_LOOPBACK",
     "MAX_BODY_BYTES",
@@ -45,12 +48,14 @@ def test_an_empty_environment_is_valid() -> None:
 
 def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     keys = " first-key-of-twenty , second-key-of-twenty,"
-    values = ("PROD", "debug", "JSON", "/srv/home", keys, "true", "5000", "2.5", "7", "8", "/srv/f", "1")
+    state = ("redis://:secret@cache:6379/0", "true", "cache")  # pragma: allowlist secret
+    values = ("PROD", "debug", "JSON", "/srv/home", *state, keys, "true", "5000", "2.5", "7", "8", "/srv/f", "1")
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
     assert (settings.environment, settings.log_level, settings.log_format) == ("prod", "DEBUG", "json")
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
+    assert (settings.shared_url, settings.use_redis, settings.redis_host) == state[:1] + (True, "cache")
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
     assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)
@@ -94,3 +99,21 @@ def test_no_key_is_ever_shown(environment: pytest.MonkeyPatch) -> None:
 def test_an_empty_feature_log_is_none(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("FEATURE_LOG", " ")
     assert get_settings().feature_log is None
+
+
+def test_the_store_that_processes_share_is_told_by_url_or_as_a_redis_host(environment: pytest.MonkeyPatch) -> None:
+    assert get_settings().shared_url is None
+    for name, value, url in (
+        ("USE_REDIS", "true", "redis://localhost:6379/0"),
+        ("REDIS_HOST", "cache", "redis://cache:6379/0"),
+        ("STATE_URL", "dynamodb://states", "dynamodb://states"),
+        ("STATE_URL", "", "redis://cache:6379/0"),
+    ):
+        environment.setenv(name, value)
+        get_settings.cache_clear()
+        assert get_settings().shared_url == url
+
+
+def test_the_password_of_a_url_is_in_no_text_of_the_settings(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("STATE_URL", "redis://:hunter2@cache:6379/0")  # pragma: allowlist secret
+    assert "hunter2" not in repr(get_settings()) + str(get_settings().model_dump())

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from nextreel import features
+from nextreel.backends import open_key_value
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n
 from nextreel.system import System, open_system
@@ -347,3 +348,17 @@ def test_a_release_whose_ranker_reads_other_columns_is_refused(home: Path, monke
     monkeypatch.setattr("nextreel.features.TIMELESS", rest)  # a version without one of the features
     with pytest.raises(NextreelError, match=rf"missing \['{lost.__name__}'\], unknown \[\].*Hint: train a release"):
         open_system(home, clock="end")
+
+
+def test_states_live_where_the_url_says_each_under_its_release(home: Path, redis_url: str) -> None:
+    system = open_system(home, clock="end", state_url=f"{redis_url}?prefix=test-system")
+    system.feedback([Event("person-1", system.now(), Kind.LIKE, system.catalogue.video_ids[0])])
+    version = system.store.user("person-1").version
+    shared = open_key_value(f"{redis_url}?prefix=test-system")
+    assert shared.get_many([f"{system.release}/user/s/person-1"])[0] is not None
+    assert not list(home.glob("shared.db*"))
+    system.close()
+    again = open_system(home, clock="end", state_url=f"{redis_url}?prefix=test-system")
+    assert again.store.user("person-1").version == version
+    again.close()
+    shared.close()

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nextreel import keys
@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "text"
     nextreel_home: Path = Path("var")  # registry and state
+    state_url: SecretStr | None = None  # key-value store that all processes share; none: a file in the home
+    use_redis: bool = False  # without a state_url: the Redis server of this machine, or of redis_host
+    redis_host: str = "localhost"
     api_keys: Annotated[tuple[keys.ApiKey, ...], NoDecode] = ()  # separated by commas; `nextreel keys new` makes them
     admin_on_loopback: bool = False  # without any API key, whether this machine may do what needs the scope admin
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)  # of a request; a longer one is refused
@@ -48,10 +51,21 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
 
-    @field_validator("feature_log", mode="before")
+    @field_validator("feature_log", "state_url", mode="before")
     @classmethod
-    def _folder(cls, value: Any) -> Any:
+    def _nothing(cls, value: Any) -> Any:
         return (value.strip() or None) if isinstance(value, str) else value  # FEATURE_LOG= is not the working folder
+
+    @property
+    def shared_url(self) -> str | None:
+        """The URL of the store that all processes share, which may hold a password; None for a file in the home.
+
+        >>> Settings(use_redis=True, redis_host="cache").shared_url
+        'redis://cache:6379/0'
+        """
+        if self.state_url is not None:
+            return self.state_url.get_secret_value()
+        return f"redis://{self.redis_host}:6379/0" if self.use_redis else None
 
     @field_validator("api_keys", mode="before")
     @classmethod

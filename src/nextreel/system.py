@@ -17,7 +17,7 @@ import numpy as np
 
 from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config, Models, build, load_ranker
-from nextreel.backends import ClosableEventLog, open_log
+from nextreel.backends import ClosableEventLog, ClosableKeyValue, open_key_value, open_log
 from nextreel.declared import RESET, DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
@@ -30,6 +30,7 @@ from nextreel.types import (
     Event,
     FloatArray,
     IdArray,
+    KeyValue,
     Matrix,
     Moment,
     NextreelError,
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 FOLLOW_EVERY = 0.1  # seconds between looks at the log for what other processes wrote
 _INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 CATALOGUE, CONFIG = "catalogue.arrow", "config.json"
+SHARED = "shared.db"  # in the home, unless another key-value store is named
 
 
 class System:
@@ -55,7 +57,9 @@ class System:
         recommender: Recommender,
         store: LiveStore,
         log: ClosableEventLog,
+        shared: ClosableKeyValue,
         registry: Registry,
+        *,
         models: Models,
         metrics: dict[str, Any],
         clock: Callable[[], float],
@@ -65,6 +69,7 @@ class System:
     ) -> None:
         self.recommender = recommender
         self.store = store
+        self.shared = shared  # what all processes of the home know together, beside releases and log
         self.registry = registry
         self.catalogue: Catalogue = recommender.catalogue
         self.release: str = recommender.release
@@ -194,6 +199,7 @@ class System:
         if self._feature_log is not None:
             self._feature_log.close()
         self.store.close()
+        self.shared.close()
         self._log.close()
 
 
@@ -202,23 +208,39 @@ def open_system(
     release: str | None = None,
     *,
     clock: Literal["wall", "end"] = "wall",
+    state_url: str | None = None,
     feature_log: Path | None = None,
     feature_log_share: float = 1.0,
 ) -> System:
     """The system of the release in production, or of the given one. Verifies every checksum first.
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
+    `state_url` is that of the key-value store which all processes of the home share; a file in the home by default.
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     """
     release = release or production(home)
-    recommender, store, event_log, models, value = _load(home, release)
+    shared = open_key_value(state_url or f"sqlite://{home / SHARED}")
+    recommender, store, event_log, models, value = _load(home, release, shared)
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset
     kept = None if feature_log is None else FeatureLog(feature_log, heading(recommender), feature_log_share)
     registry = Registry(home)
     metrics = registry.show(release).get("metrics", {})
-    return System(recommender, store, event_log, registry, models, metrics, now, value, DeclaredValue(home), kept)
+    declared = DeclaredValue(home)
+    return System(
+        recommender,
+        store,
+        event_log,
+        shared,
+        registry,
+        models=models,
+        metrics=metrics,
+        clock=now,
+        value=value,
+        declared=declared,
+        feature_log=kept,
+    )
 
 
 @contextmanager
@@ -227,7 +249,7 @@ def replayed(home: Path, release: str) -> Iterator[tuple[Recommender, LiveStore]
 
     What the store follows is in memory alone: a server that runs beside it notices nothing.
     """
-    recommender, store, event_log, _, _ = _load(home, release, "memory://")
+    recommender, store, event_log, _, _ = _load(home, release, open_key_value("memory://"))
     try:
         yield recommender, store
     finally:
@@ -252,15 +274,13 @@ def heading(recommender: Recommender) -> Heading:
     return Heading(recommender.release, columns, objectives, fingerprint(columns), writer_id())
 
 
-def _load(
-    home: Path, release: str, overlay: str | None = None
-) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
+def _load(home: Path, release: str, shared: KeyValue) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
     folder = Registry(home).open(release)
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
     event_log = open_log(f"sqlite://{home / 'log.db'}")
-    store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, overlay)
+    store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, shared, f"{release}/")
     models = Models.load(folder)
     ranker = load_ranker(folder)
     recommender = build(

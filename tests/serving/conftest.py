@@ -16,6 +16,7 @@ import structlog
 from nextreel.backends import ClosableEventLog, open_log
 from nextreel.registry import Registry
 from nextreel.serving.app import create_app
+from nextreel.serving.current import Serving
 from nextreel.settings import Settings
 from nextreel.types import UNKNOWN, Catalogue, Event, Request, Slate, Trace, UserId, VideoId
 
@@ -134,7 +135,7 @@ def connect(system: FakeSystem) -> Iterator[Callable[..., TestClient]]:
     clients: list[TestClient] = []
 
     def connect(**settings: Any) -> TestClient:
-        app = create_app(cast("Any", system), Settings.model_validate(settings))
+        app = create_app(Serving(cast("Any", system)), Settings.model_validate(settings))
         clients.append(TestClient(app).__enter__())  # runs the app's start
         return clients[-1]
 

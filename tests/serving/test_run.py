@@ -96,7 +96,8 @@ def test_the_app_opens_the_system_of_the_environment(
     environment.setenv("NEXTREEL_CLOCK", "wall")
     with TestClient(run.app_from_environment()) as client:
         assert client.get("/ping").status_code == 200
-    assert opened == [(Path("/srv/home"), {"clock": "wall", "feature_log": None, "feature_log_share": 0.1})]
+    options = {"clock": "wall", "state_url": None, "feature_log": None, "feature_log_share": 0.1}
+    assert opened == [(Path("/srv/home"), options)]
     assert system.closed
 
 
@@ -117,7 +118,8 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
     run.serve(Path("var"), feature_log=Path("/srv/features"), feature_log_share=0.5)
     assert started[0]["environ"]["FEATURE_LOG"] == "/srv/features"
     run.app_from_environment()
-    assert opened == [{"clock": "wall", "feature_log": Path("/srv/features"), "feature_log_share": 0.5}]
+    options = {"clock": "wall", "state_url": None, "feature_log": Path("/srv/features"), "feature_log_share": 0.5}
+    assert opened == [options]
 
 
 def test_a_worker_that_cannot_start_is_not_started_again(

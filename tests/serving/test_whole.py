@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
+from nextreel.serving.current import Serving
 from nextreel.serving.schemas import WhyOut
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
@@ -26,7 +27,7 @@ def real(home: Path) -> System:
 
 @pytest.fixture
 def server(real: System) -> Iterator[TestClient]:
-    with TestClient(create_app(real, Settings(api_keys=()))) as client:
+    with TestClient(create_app(Serving(real), Settings(api_keys=()))) as client:
         yield client
 
 

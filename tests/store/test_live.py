@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextreel.backends import ClosableEventLog, open_log
+from nextreel.backends import ClosableEventLog, ClosableKeyValue, open_key_value, open_log
 from nextreel.relevance import Relevance
 from nextreel.store import LiveStore, MemoryStore, live, write_snapshot
 from nextreel.types import Catalogue, Event, Kind, NextreelError, Profile, UserId, UserState
@@ -53,11 +53,14 @@ class Home:
         self.state = folder / "state"
         write_snapshot(self.replay, self.state)
         self.log: ClosableEventLog = open_log(url or f"sqlite://{folder / 'log.db'}")
-        self.opened: list[LiveStore] = []
+        self.overlay = f"sqlite://{folder / 'shared.db'}"
+        self.opened: list[ClosableKeyValue | LiveStore] = []
 
-    def open(self, overlay: str | None = None) -> LiveStore:
-        self.opened.append(LiveStore(self.state, self.catalogue, RULES, self.log, overlay))
-        return self.opened[-1]
+    def open(self, overlay: str | None = None, state: Path | None = None) -> LiveStore:
+        shared = open_key_value(overlay or self.overlay)
+        store = LiveStore(state or self.state, self.catalogue, RULES, self.log, shared, "release/")
+        self.opened += [store, shared]
+        return store
 
     def replayed(self, events: Sequence[Event]) -> MemoryStore:
         """The store of a replay of PAST and then these."""
@@ -66,8 +69,8 @@ class Home:
         return store
 
     def close(self) -> None:
-        for store in self.opened:
-            store.close()
+        for one in self.opened:
+            one.close()
         self.log.close()
 
 
@@ -199,7 +202,7 @@ def test_states_on_a_server_are_shared_and_advanced_once_by_whoever_follows(
     assert later.user(7).version == 2
     later.follow()
     agree(later, home.replayed([one for _, one in home.log.read(0)]))
-    assert not list(home.state.glob("live.db*"))  # nothing beside the snapshot
+    assert not list(home.state.parent.glob("shared.db*"))  # nothing in the home
 
 
 def test_events_up_to_the_end_of_the_snapshot_are_in_it_already(home: Home, agree: Callable[..., None]) -> None:
@@ -217,8 +220,7 @@ def test_a_subscription_can_be_the_newest_event_of_a_snapshot(
     replay.apply_many(columns([*PAST, last]))
     write_snapshot(replay, tmp_path / "later")
     home.log.append([last])
-    store = LiveStore(tmp_path / "later", catalogue, RULES, home.log)
-    home.opened.append(store)
+    store = home.open(state=tmp_path / "later")
     assert store.newest_at == last.at
     assert store.follow() == 0
 
@@ -358,7 +360,7 @@ def test_a_stranger_has_an_empty_state(home: Home, user_id: str | None) -> None:
 
 def test_a_folder_without_a_snapshot_is_told_with_what_makes_one(home: Home, tmp_path: Path) -> None:
     with pytest.raises(NextreelError, match=r"state snapshot in .*nothing.* Hint: nextreel train"):
-        LiveStore(tmp_path / "nothing", home.catalogue, RULES, home.log)
+        home.open(state=tmp_path / "nothing")
 
 
 def test_a_snapshot_is_never_written_over(home: Home) -> None:

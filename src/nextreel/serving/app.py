@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from nextreel import __version__
 from nextreel.serving import problems, security
+from nextreel.serving.current import Serving
 from nextreel.serving.edge import Edge
 from nextreel.serving.openapi import DescribedApp, operation_id
 from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
 from nextreel.settings import Settings
 
-if TYPE_CHECKING:
-    from nextreel.system import System
 
-
-def create_app(system: System, settings: Settings) -> FastAPI:
-    """The HTTP app of the system, which it closes when it shuts down; other origins' scripts get no CORS headers."""
+def create_app(serving: Serving, settings: Settings) -> FastAPI:
+    """The HTTP app of who serves, closed when it shuts down; other origins' scripts get no CORS headers."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # more threads than cores only add waiting: NumPy's work holds the interpreter for most of its time
         current_default_thread_limiter().total_tokens = settings.serving_threads
         yield
-        system.close()
+        serving.close()
 
     app = DescribedApp(
         title="nextreel",
@@ -40,6 +37,6 @@ def create_app(system: System, settings: Settings) -> FastAPI:
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
     for module in (recommendations, feedback, discovery, operations, sagemaker):
-        app.include_router(module.router(system))
+        app.include_router(module.router(serving))
     security.install(app, settings)
     return app

@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from nextreel.serving.app import create_app
+from nextreel.serving.current import Serving
 from nextreel.serving.security import require_safe_host
 from nextreel.settings import Settings, get_settings
 from nextreel.telemetry import configure_logging, get_logger
@@ -99,6 +100,7 @@ def app_from_environment() -> FastAPI:
         system = open_system(
             Path(os.environ[HOME]),
             clock="end" if os.environ[CLOCK] == "end" else "wall",
+            state_url=settings.shared_url,
             feature_log=settings.feature_log,
             feature_log_share=settings.feature_log_share,
         )
@@ -109,4 +111,4 @@ def app_from_environment() -> FastAPI:
         sys.exit(STARTUP_FAILURE)
     system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
     log.info("serving", release=system.release, home=os.environ[HOME], clock=os.environ[CLOCK])
-    return create_app(system, settings)
+    return create_app(Serving(system), settings)

@@ -1,10 +1,10 @@
 """The store that serves: states in a key-value backend, counters in memory, both moved on by the event log.
 
 State is the snapshot that training left plus the log's events after the snapshot's last one. The snapshot never
-changes: a state that an event has moved on lies in an overlay, which is asked first. Each state remembers the log
-offset of its newest event, so any number of processes may follow the same log: whoever comes first applies an event
-to the state, the others see that it is there. Any past moment can be had again, from the snapshot and the log up to
-there.
+changes: a state that an event has moved on lies in an overlay, in the home's shared store, which is asked first. Each
+state remembers the log offset of its newest event, so any number of processes may follow the same log: whoever comes
+first applies an event to the state, the others see that it is there. Any past moment can be had again, from the
+snapshot and the log up to there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.backends import ClosableEventLog, ClosableKeyValue, open_key_value
+from nextreel.backends import ClosableKeyValue, open_key_value
 from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
@@ -28,8 +28,10 @@ from nextreel.types import (
     Catalogue,
     Conflict,
     Event,
+    EventLog,
     Events,
     FloatArray,
+    KeyValue,
     Kind,
     NextreelError,
     UserId,
@@ -41,7 +43,6 @@ _ABOUT_CHANNEL = (Kind.SUBSCRIBE, Kind.BLOCK)
 _CACHED = 4096  # decoded states kept in memory
 _BATCH = 1000  # log events read at once
 _COUNTERS, _USERS, _ABOUT, _PEOPLE = "counters.npz", "users.db", "state.json", "people.json"
-_LIVE = "live.db"  # the overlay: states of those who did something since the snapshot
 
 
 def write_snapshot(store: MemoryStore, folder: Path) -> None:
@@ -62,12 +63,13 @@ def write_snapshot(store: MemoryStore, folder: Path) -> None:
 class LiveStore:
     """Read by requests and moved on by `follow`; safe between threads and between processes.
 
-    `overlay` is the URL of the key-value store of live states; by default it lies beside the snapshot and is shared
-    by all processes. A replay gives `memory://`: what it follows is its own, and nothing is written.
+    `overlay` keeps the live states, each under `prefix` and the person's key, and belongs to whoever opened it. Where
+    it is shared, every release needs a prefix of its own: states hold the rows of one catalogue. A replay gives one in
+    memory: what it follows is its own, and nothing is written.
     """
 
     def __init__(
-        self, folder: Path, catalogue: Catalogue, rules: Relevance, log: ClosableEventLog, overlay: str | None = None
+        self, folder: Path, catalogue: Catalogue, rules: Relevance, log: EventLog, overlay: KeyValue, prefix: str = ""
     ) -> None:
         if not (folder / _ABOUT).is_file():
             raise NextreelError(f"Expected a state snapshot in {folder}, found none. Hint: nextreel train makes one.")
@@ -79,7 +81,7 @@ class LiveStore:
         self._since = self.newest_at  # log events up to here are in the snapshot
         self._people: dict[UserId, None] = dict.fromkeys(json.loads((folder / _PEOPLE).read_text(encoding="utf-8")))
         self._snapshot: ClosableKeyValue = open_key_value(f"sqlite://{folder / _USERS}")
-        self._live: ClosableKeyValue = open_key_value(overlay or f"sqlite://{folder / _LIVE}")
+        self._live, self._prefix = overlay, prefix
         self._log = log
         self._offset = 0
         self.counted: int | None = 0  # log offset up to which the counters count; None while they are changing
@@ -116,7 +118,7 @@ class LiveStore:
     def _read(self, user_id: UserId) -> tuple[int, UserState]:
         """Version in the overlay (0 for one that is in the snapshot alone, or nowhere) and state."""
         key = key_of(user_id)
-        found = self._live.get_many([key])[0]
+        found = self._live.get_many([self._prefix + key])[0]
         version = 0 if found is None else found[1]
         with self._cache_lock:
             cached = self._cache.get(user_id)
@@ -175,15 +177,14 @@ class LiveStore:
             if state is stale:
                 return
             try:
-                self._live.put_many([(key_of(user_id), encode(state), version)])
+                self._live.put_many([(self._prefix + key_of(user_id), encode(state), version)])
             except Conflict:
                 continue
             return
 
     def close(self) -> None:
-        """Lets go of the backends; the log belongs to whoever opened it."""
+        """Lets go of the snapshot; log and overlay belong to whoever opened them."""
         self._snapshot.close()
-        self._live.close()
 
 
 def _moved_on(state: UserState, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> UserState:

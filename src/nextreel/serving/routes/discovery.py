@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from nextreel.serving import answers
+from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
 from nextreel.serving.routes import NO_VIDEO, Count, PathId
 from nextreel.serving.schemas import VideosOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 
-if TYPE_CHECKING:
-    from nextreel.system import System
 
-
-def router(system: System) -> APIRouter:
+def router(serving: Serving) -> APIRouter:
     """Similar and trending videos."""
     routes = guarded("read", "discovery")
 
     @routes.get("/similar/{video_id}", responses={200: {"model": VideosOut}, **NO_VIDEO})
     def similar(video_id: PathId, n: Count = 10) -> Response:
         """The n videos most like this one."""
+        system = serving()
         known = answers.video(system, video_id)
         return answers.list_reply(system, lambda: system.similar(known, n))
 
     @routes.get("/trending", responses={200: {"model": VideosOut}})
     def trending(n: Count = 10) -> Response:
         """The n videos that most people watch now."""
+        system = serving()
         request = Request(user_id=None, at=system.now(), k=n, request_id=request_id())
         return answers.list_reply(system, lambda: system.trending(request))
 

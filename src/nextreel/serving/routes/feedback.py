@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from nextreel.serving import answers
+from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
 from nextreel.serving.routes import not_found
 from nextreel.serving.schemas import FeedbackIn, FeedbackOut, FeedbacksOut, OneOrMore
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from nextreel.system import System
 
 
-def router(system: System) -> APIRouter:
+def router(serving: Serving) -> APIRouter:
     """Feedback by POST."""
     routes = guarded("write", "feedback")
 
@@ -37,6 +38,7 @@ def router(system: System) -> APIRouter:
 
         Of a list with an event that is wrong nothing is taken.
         """
+        system = serving()
         at = system.now()
         events = [_event(system, one, at) for one in ([given] if isinstance(given, FeedbackIn) else given)]
         system.feedback(events)

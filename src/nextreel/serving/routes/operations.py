@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from nextreel import __version__
 from nextreel.serving import answers
+from nextreel.serving.current import Serving
 from nextreel.serving.schemas import AliveOut, HealthOut, ModelsOut, ReadyOut
 from nextreel.serving.security import guarded
 from nextreel.telemetry import render_metrics
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 WORST_LAST = ("healthy", "degraded", "unhealthy")
 
 
-def router(system: System) -> APIRouter:
+def router(serving: Serving) -> APIRouter:
     """Health, metrics and releases."""
     routes = APIRouter(tags=["operations"])
     closed = guarded("read", "operations")
@@ -31,6 +32,7 @@ def router(system: System) -> APIRouter:
     )
     def health() -> Response:
         """Every part's state; 503 when one without which nothing can be answered is down."""
+        system = serving()
         report = _report(system)
         return answers.reply(report, 503 if report["status"] == "unhealthy" else 200)
 
@@ -45,6 +47,7 @@ def router(system: System) -> APIRouter:
     )
     def ready() -> Response:
         """200 when recommendations can be answered."""
+        system = serving()
         unhealthy = _report(system)["status"] == "unhealthy"
         return answers.reply({"status": "unready" if unhealthy else "ready"}, 503 if unhealthy else 200)
 
@@ -57,6 +60,7 @@ def router(system: System) -> APIRouter:
     @closed.get("/models", responses={200: {"model": ModelsOut}})
     def models() -> Response:
         """All releases with their stage and metrics, oldest first."""
+        system = serving()
         releases = [
             {
                 "version": info.id,

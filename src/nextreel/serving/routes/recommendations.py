@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from nextreel.serving import answers
+from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
 from nextreel.serving.routes import NO_VIDEO, Count, PathId
 from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 
-if TYPE_CHECKING:
-    from nextreel.system import System
 
-
-def router(system: System) -> APIRouter:
+def router(serving: Serving) -> APIRouter:
     """Recommendations by GET and by POST, and why."""
     routes = guarded("read", "recommendations")
 
     @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
     def recommendations(user_id: PathId, n: Count = 10) -> Response:
         """The best n videos for the user now; a user nobody knows gets a cold-start list."""
+        system = serving()
         request = Request(answers.user(system, user_id), system.now(), n, request_id())
         return answers.slate_reply(system, request)
 
     @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}, **NO_VIDEO})
     def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
         """Why the video is, or is not, among the n best for the user now."""
+        system = serving()
         known = answers.video(system, video_id)
         request = Request(answers.user(system, user_id), system.now(), n, request_id())
         return answers.why_reply(system, request, known)
@@ -39,6 +37,7 @@ def router(system: System) -> APIRouter:
     @routes.post("/recommend", operation_id="recommend_alias", responses={200: {"model": RecommendationsOut}})
     def recommend(wanted: RecommendationsIn) -> Response:
         """The best videos for the user now, in a context, by filters, without the excluded ones."""
+        system = serving()
         request = Request(
             user_id=None if wanted.user_id is None else answers.user(system, wanted.user_id),
             at=system.now(),

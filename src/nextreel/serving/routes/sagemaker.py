@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from nextreel.serving import answers
+from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
 from nextreel.serving.schemas import InvocationIn, InvocationOut, MissingOut, PingOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 
-if TYPE_CHECKING:
-    from nextreel.system import System
 
-
-def router(system: System) -> APIRouter:
+def router(serving: Serving) -> APIRouter:
     """Ping and invocations."""
     routes = APIRouter(tags=["sagemaker"])
     closed = guarded("read", "sagemaker")
@@ -36,6 +32,7 @@ def router(system: System) -> APIRouter:
     )
     def invocations(wanted: InvocationIn) -> Response:
         """The best k videos for a user who is known."""
+        system = serving()
         user_id = answers.user(system, wanted.user_id)
         if not system.store.knows(user_id):
             return answers.reply({"detail": f"User '{user_id}' not found"}, 404)
