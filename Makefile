@@ -68,6 +68,12 @@ test-cov: install-dev ## Run the fast tests and report the lines they miss
 test-all: install-dev ## Run every test, the slow ones too
 	$(PYTEST)
 
+CASES ?= 200
+
+.PHONY: fuzz
+fuzz: install-dev ## Send thousands of drawn requests to every operation of the API (CASES= of each)
+	CASES=$(CASES) $(PYTEST) tests/serving/test_contract.py
+
 ##@ Quality
 
 .PHONY: check

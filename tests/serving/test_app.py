@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -83,6 +84,16 @@ def test_a_posted_request_reaches_the_system_whole(client: TestClient, system: F
     assert (asked.user_id, asked.k, asked.session_id, asked.device, asked.country) == (1, 4, "s", "tv", "NL")
     assert (asked.categories, asked.languages, asked.max_maturity) == (("Drama",), ("nl",), 12)
     assert (asked.exclude, asked.at, asked.request_id) == ((100, 101, "elsewhere"), 1_000_000.0, answer["request_id"])
+
+
+@pytest.mark.parametrize("path", ["/recommendations/", "/similar/", "/explain/1/"])
+@pytest.mark.parametrize("odd", ["a/b", "a\nb", "a\n", " ", "?", "é"])
+def test_an_id_in_a_path_may_be_any_text(client: TestClient, path: str, odd: str) -> None:
+    answer = client.get(path + quote(odd, safe=""))
+    if path == "/recommendations/":
+        assert answer.json()["user_id"] == odd
+    else:
+        assert problem(answer, 404)["detail"].startswith(f"Video {odd!r} is not in the catalogue")
 
 
 def test_an_anonymous_person_is_answered(client: TestClient) -> None:
@@ -291,6 +302,13 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "/feedback",
         {"user_id": 1, "event_type": "watch", "video_id": 100, "watch_seconds": -1},
         "watch_seconds",
+    ),
+    "a truth for a number": ("/recommend", {"filters": {"max_maturity": True}}, "max_maturity"),
+    "a text for a number": ("/recommend", {"num_recommendations": "3"}, "num_recommendations"),
+    "a place past 31 bits": (
+        "/feedback",
+        {"user_id": 1, "event_type": "click", "video_id": 100, "position": 2**31},
+        "position",
     ),
     "no user": ("/invocations", {"k": 5}, "user_id"),
 }

@@ -9,7 +9,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    FiniteFloat,
     StrictInt,
     StrictStr,
     Tag,
@@ -20,6 +19,7 @@ MAX_ITEMS = 100  # videos in one answer
 MAX_EXCLUDED = 1000
 MAX_EVENTS = 500  # of one list of feedback
 
+Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
 EventType: TypeAlias = Literal[
@@ -54,14 +54,16 @@ class FiltersIn(_In):
 
     categories: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
     languages: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
-    max_maturity: int | None = Field(default=None, ge=0, le=120, description="least suitable age that may be shown")
+    max_maturity: StrictInt | None = Field(
+        default=None, ge=0, le=120, description="least suitable age that may be shown"
+    )
 
 
 class RecommendationsIn(_In):
     """A request for a slate; without a user the answer is for a person nobody knows."""
 
     user_id: Id | None = None
-    num_recommendations: int = Field(default=10, ge=1, le=MAX_ITEMS)
+    num_recommendations: StrictInt = Field(default=10, ge=1, le=MAX_ITEMS)
     session_id: Text | None = None
     context: ContextIn = ContextIn()
     filters: FiltersIn = FiltersIn()
@@ -76,12 +78,12 @@ class FeedbackIn(_In):
     video_id: Id | None = None
     item_id: Id | None = Field(default=None, description="another name of video_id")
     channel_id: Id | None = None
-    value: FiniteFloat | None = None
-    watch_seconds: FiniteFloat | None = Field(default=None, ge=0)
+    value: Number | None = None
+    watch_seconds: Number | None = Field(default=None, ge=0)
     device: Text | None = None
     location: Text | None = None
     surface: Text | None = None
-    position: int | None = Field(default=None, ge=0)
+    position: StrictInt | None = Field(default=None, ge=0, le=2**31 - 1)
     request_id: Text | None = Field(default=None, description="request_id of the slate in which the video was shown")
     event_id: Text | None = Field(default=None, description="sending the same id again has no further effect")
 
@@ -119,7 +121,7 @@ class InvocationIn(_In):
     """A request in the manner of SageMaker."""
 
     user_id: Id
-    k: int = Field(default=5, ge=1, le=MAX_ITEMS)
+    k: StrictInt = Field(default=5, ge=1, le=MAX_ITEMS)
 
 
 class VideoOut(BaseModel):

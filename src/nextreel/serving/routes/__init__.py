@@ -8,8 +8,18 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Path, Query
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from nextreel.serving.schemas import MAX_ITEMS, ProblemOut
+
+
+class AnyText(StringConvertor):
+    """The rest of a path: ids may hold slashes and line ends, which Starlette's `path` does not take."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("any", AnyText())
 
 Count: TypeAlias = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many videos at most")]
 PathId: TypeAlias = Annotated[str, Path(min_length=1, max_length=256, description="an id, a number or text")]

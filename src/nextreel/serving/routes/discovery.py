@@ -18,7 +18,7 @@ def router(serving: Serving) -> APIRouter:
     """Similar and trending videos."""
     routes = guarded("read", "discovery")
 
-    @routes.get("/similar/{video_id}", responses={200: {"model": VideosOut}, **NO_VIDEO})
+    @routes.get("/similar/{video_id:any}", responses={200: {"model": VideosOut}, **NO_VIDEO})
     def similar(video_id: PathId, n: Count = 10) -> Response:
         """The n videos most like this one."""
         system = serving()

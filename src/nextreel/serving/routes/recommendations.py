@@ -18,14 +18,14 @@ def router(serving: Serving) -> APIRouter:
     """Recommendations by GET and by POST, and why."""
     routes = guarded("read", "recommendations")
 
-    @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
+    @routes.get("/recommendations/{user_id:any}", responses={200: {"model": RecommendationsOut}})
     def recommendations(user_id: PathId, n: Count = 10) -> Response:
         """The best n videos for the user now; a user nobody knows gets a cold-start list."""
         system = serving()
         request = Request(answers.user(system, user_id), system.now(), n, request_id())
         return answers.slate_reply(system, request)
 
-    @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}, **NO_VIDEO})
+    @routes.get("/explain/{user_id}/{video_id:any}", responses={200: {"model": WhyOut}, **NO_VIDEO})
     def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
         """Why the video is, or is not, among the n best for the user now."""
         system = serving()

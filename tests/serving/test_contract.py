@@ -1,0 +1,69 @@
+"""The app keeps to its OpenAPI document, whatever is sent to it: schemathesis over a trained release."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from nextreel.keys import SCOPES, ApiKey, digest
+from nextreel.serving.app import create_app
+from nextreel.serving.current import Serving
+from nextreel.settings import Settings
+from nextreel.system import open_system
+
+GIVEN = os.environ.get("CASES")
+CASES = int(GIVEN or "20")  # drawn for each operation, beside the bounds of every field; `make fuzz` draws more
+
+
+# fields that are right each by itself can be wrong together: a 422 that no schema foretells
+TOGETHER: list[Any] = [positive_data_acceptance]
+KEY = "a-key-for-everything"
+
+
+class Later(Serving):
+    """Who serves is known when the tests run; their names are the operations of the document, known before."""
+
+    def __init__(self) -> None:
+        super().__init__(cast("Any", None))
+
+    def close(self) -> None:
+        """Nothing: every request starts and ends the app, and the system outlives them all."""
+
+
+serving = Later()
+document = schemathesis.openapi.from_asgi(
+    "/openapi.json", create_app(serving, Settings(api_keys=(ApiKey("fuzz", frozenset(SCOPES), digest(KEY)),)))
+)
+
+
+@document.auth()
+class Key:
+    """A key that opens everything; schemathesis leaves it out where it looks what happens without."""
+
+    def get(self, case: schemathesis.Case[Any], context: schemathesis.AuthContext) -> str:
+        return KEY
+
+    def set(self, case: schemathesis.Case[Any], data: str, context: schemathesis.AuthContext) -> None:
+        case.headers["X-API-Key"] = data
+
+
+@pytest.fixture(scope="module", autouse=True)
+def system(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    home = shutil.copytree(trained, tmp_path_factory.mktemp("contract") / "home")
+    serving._system = open_system(home, clock="end")
+    yield
+    serving._system.close()
+
+
+@document.parametrize()
+@settings(max_examples=CASES, deadline=None, derandomize=GIVEN is None, suppress_health_check=list(HealthCheck))
+def test_no_answer_is_outside_the_document(case: schemathesis.Case[Any]) -> None:
+    case.call_and_validate(excluded_checks=TOGETHER)
