@@ -6,6 +6,7 @@ from typing import Any, Final
 
 RELEASE: Final = "20260101-000000-cdb007"
 REQUEST: Final = "5d0c6e1f4b7a4c7c9a3f2e8d1b6a9c04"
+CURSOR: Final = "TODO"
 
 VIDEO = {"video_id": "v61", "title": "A Lecture on Photosynthesis", "score": 7.361675, "category": "Science"}
 SIMILAR = {"video_id": "v102", "title": "Settlers of Mars: Full Walkthrough", "score": 0.000596, "category": "Gaming"}
@@ -36,6 +37,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "context": CONTEXT,
         "filters": FILTERS,
         "exclude": ["v28"],
+        "paged": True,
     },
     "FeedbackIn": {
         "user_id": "person-7",
@@ -52,6 +54,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "RecommendationsOut": {
         "user_id": "person-7",
         "recommendations": [RECOMMENDATION],
+        "cursor": CURSOR,
         "request_id": REQUEST,
         "model_version": RELEASE,
         "experiment_variant": None,

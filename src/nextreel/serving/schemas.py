@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictBool,
     StrictInt,
     StrictStr,
     Tag,
@@ -68,6 +69,17 @@ class RecommendationsIn(_In):
     context: ContextIn = ContextIn()
     filters: FiltersIn = FiltersIn()
     exclude: tuple[Id, ...] = Field(default=(), max_length=MAX_EXCLUDED, description="videos not to show")
+    paged: StrictBool = Field(default=False, description="whether the answer has a cursor, by which the list goes on")
+    cursor: Text | None = Field(
+        default=None,
+        description="of the page before, for the next one; goes with user_id and num_recommendations",
+    )
+
+    @model_validator(mode="after")
+    def _goes_on_as_it_began(self) -> RecommendationsIn:
+        if self.cursor is not None and self.model_fields_set - {"user_id", "num_recommendations", "paged", "cursor"}:
+            raise ValueError("a cursor goes with user_id and num_recommendations alone; all else is as it was")
+        return self
 
 
 class FeedbackIn(_In):
@@ -146,6 +158,7 @@ class RecommendationsOut(BaseModel):
 
     user_id: int | str | None
     recommendations: list[RecommendationOut]
+    cursor: str | None = Field(description="asks for the next page; null where the list ends or is not paged")
     request_id: str
     model_version: str
     experiment_variant: str | None

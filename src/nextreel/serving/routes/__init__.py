@@ -22,6 +22,10 @@ class AnyText(StringConvertor):
 register_url_convertor("any", AnyText())
 
 Count: TypeAlias = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many videos at most")]
+Paged: TypeAlias = Annotated[bool, Query(description="whether the answer has a cursor, by which the list goes on")]
+Cursor: TypeAlias = Annotated[
+    str | None, Query(min_length=1, max_length=256, description="of the page that came before, for the next one")
+]
 PathId: TypeAlias = Annotated[str, Path(min_length=1, max_length=256, description="an id, a number or text")]
 
 
@@ -30,4 +34,5 @@ def not_found(description: str) -> dict[int | str, dict[str, Any]]:
     return {404: {"model": ProblemOut, "description": description}}
 
 
+NO_PAGE = not_found("the cursor is not, or no longer, known: ask for the first page again")
 NO_VIDEO = not_found("the video is not in the catalogue")
