@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -15,6 +17,12 @@ from nextreel.serving.edge import Edge
 from nextreel.serving.openapi import DescribedApp, operation_id
 from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
 from nextreel.settings import Settings
+
+
+def openapi_text() -> str:
+    """The OpenAPI document as it is kept in a file; it is that of every release, so none is opened."""
+    document = create_app(cast("Serving", None), Settings(api_keys=())).openapi()
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def create_app(serving: Serving, settings: Settings) -> FastAPI:
