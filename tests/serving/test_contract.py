@@ -42,6 +42,30 @@ serving = Later()
 document = schemathesis.openapi.from_asgi(
     "/openapi.json", create_app(serving, Settings(api_keys=(ApiKey("fuzz", frozenset(SCOPES), digest(KEY)),)))
 )
+document.config.generation.update(with_security_parameters=False)  # no drawn keys: nearly every answer would be a 401
+
+
+def known(given: Any) -> Any:
+    """The same with some of the drawn ids made those of the tiny world, so that more than a 404 is seen."""
+    if isinstance(given, list):
+        return [known(one) for one in given]
+    if not isinstance(given, dict):
+        return given
+    swapped = {"video_id": "v1", "item_id": "v2", "channel_id": "c1", "user_id": "person-7"}
+    return {
+        name: swapped[name] if name in swapped and isinstance(one, str) and len(one) in {1, 2, 3} else known(one)
+        for name, one in given.items()
+    }
+
+
+@document.hook
+def map_body(context: schemathesis.HookContext, body: Any) -> Any:
+    return known(body)
+
+
+@document.hook
+def map_path_parameters(context: schemathesis.HookContext, path_parameters: Any) -> Any:
+    return known(path_parameters)
 
 
 @document.auth()
