@@ -96,9 +96,12 @@ class Served(NamedTuple):
     key: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A real server of the trained release, in a process and a home of its own; its time goes on from 2026-01-01."""
+    """A real server of the trained release, in a process and a home of its own; its time goes on from 2026-01-01.
+
+    Modules share it: each tells feedback of a person of its own.
+    """
     from nextreel import keys  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("served")

@@ -19,7 +19,7 @@ from nextreel.client.errors import UnexpectedAnswer
 if TYPE_CHECKING:
     from tests.conftest import Served
 
-SOMEONE = "person-7"
+SOMEONE = "person-8"
 TRENDING = {"videos": [], "request_id": "r", "model_version": "m", "total_latency_ms": 0.1, "newer": 1}
 ACCEPTED = {"status": "accepted", "event_id": "e", "request_id": "r"}
 

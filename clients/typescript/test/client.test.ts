@@ -8,7 +8,7 @@ const baseUrl = process.env.NEXTREEL_URL;
 assert.ok(baseUrl, 'NEXTREEL_URL is not set. Hint: these tests are run by pytest, which starts a server');
 const apiKey = process.env.NEXTREEL_API_KEY;
 const client = connect({ baseUrl, apiKey });
-const path = { user_id: 'person-7' };
+const path = { user_id: 'person-9' };
 
 test('a list is answered, explained and moved on by feedback', async () => {
   const { data } = await recommendations({ client, path, query: { n: 3 }, throwOnError: true });
