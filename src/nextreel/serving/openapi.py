@@ -28,6 +28,7 @@ TAKES_BODY = {
     400: "the body is not text in UTF-8, or is nested too deeply",
     413: "the body is longer than MAX_BODY_BYTES",
 }
+NO_PATH = "nothing has this path: an id that is not the last part of one holds a slash"
 ALWAYS = {500: "an error on our side; `request_id` finds its record in the logs"}
 LONG = 2**53  # whole numbers from here on are not exact as floats, as which FastAPI keeps bounds
 
@@ -57,15 +58,17 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str
 def described(document: dict[str, Any]) -> dict[str, Any]:
     """The same document with tags, summaries, examples, exact bounds and every problem that an operation can answer."""
     document["tags"] = TAGS
-    for _, _, operation in operations(document):
-        operation["description"] = _one_line_a_paragraph(operation["description"])
+    for path, _, operation in operations(document):
+        operation["description"] = _one_line_a_paragraph(operation.get("description", ""))
         operation["tags"] = list(dict.fromkeys(operation["tags"]))  # a router within a router repeats them
         operation["summary"] = _summary(operation["description"])
         answers = operation["responses"]
         body, takes_input = "requestBody" in operation, "parameters" in operation or "requestBody" in operation
+        if "}/" in path:
+            answers.setdefault("404", _problem(NO_PATH))
         possible = ALWAYS | (TAKES_INPUT if takes_input else {}) | (TAKES_BODY if body else {})
         for status, description in possible.items():
-            answers[str(status)] = {"description": description, "content": {"application/json": {"schema": PROBLEM}}}
+            answers[str(status)] = _problem(description)
         for answer in answers.values():
             _as_problem(answer)
         operation["responses"] = dict(sorted(answers.items()))
@@ -86,6 +89,10 @@ def _one_line_a_paragraph(text: str) -> str:
 def _summary(description: str) -> str:
     """The first clause, short enough for a list of operations."""
     return re.split(r"[;.](?:\s|$)", description, maxsplit=1)[0]
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
 
 
 def _as_problem(answer: dict[str, Any]) -> None:
