@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from nextreel import __version__
 from nextreel.serving import problems, security
-from nextreel.serving.current import Serving
+from nextreel.serving.current import Holding, Serving
 from nextreel.serving.edge import Edge
 from nextreel.serving.openapi import DescribedApp, operation_id
 from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
@@ -32,6 +32,7 @@ def create_app(serving: Serving, settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # more threads than cores only add waiting: NumPy's work holds the interpreter for most of its time
         current_default_thread_limiter().total_tokens = settings.serving_threads
+        serving.start()
         yield
         serving.close()
 
@@ -42,6 +43,7 @@ def create_app(serving: Serving, settings: Settings) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
     )
+    app.add_middleware(Holding, serving=serving)
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
     for module in (recommendations, feedback, discovery, operations, sagemaker):

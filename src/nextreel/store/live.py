@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
 from nextreel.store.memory import MemoryStore, advance, relevance_of
+from nextreel.telemetry import CacheMeter
 from nextreel.types import (
     UNKNOWN,
     Catalogue,
@@ -34,6 +35,7 @@ from nextreel.types import (
     KeyValue,
     Kind,
     NextreelError,
+    TimeArray,
     UserId,
     UserState,
     VideoId,
@@ -85,9 +87,11 @@ class LiveStore:
         self._log = log
         self._offset = 0
         self.counted: int | None = 0  # log offset up to which the counters count; None while they are changing
+        self.applied: Callable[[TimeArray], None] | None = None  # told when each event came that is applied now
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
+        self._meter = CacheMeter("states")
 
     def users(self) -> list[UserId]:
         """Everybody ever heard of."""
@@ -122,9 +126,12 @@ class LiveStore:
         version = 0 if found is None else found[1]
         with self._cache_lock:
             cached = self._cache.get(user_id)
-            if cached is not None and cached[0] == version:
+            fresh = cached is not None and cached[0] == version
+            if fresh:
                 self._cache.move_to_end(user_id)
-                return cached
+        self._meter.count("hit" if fresh else "miss")
+        if cached is not None and fresh:
+            return cached
         if found is None:
             found = self._snapshot.get_many([key])[0]
             if found is None:
@@ -134,6 +141,7 @@ class LiveStore:
             self._cache[user_id] = (version, state)
             while len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
+            self._meter.holds(len(self._cache))
         return version, state
 
     def follow(self, until: int | None = None) -> int:
@@ -168,6 +176,8 @@ class LiveStore:
         self.counted = None
         self.counters.add(events, graded)
         self.newest_at = max(self.newest_at, float(events.at.max()))
+        if self.applied is not None:
+            self.applied(events.at)
 
     def _advance(self, user_id: UserId, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> None:
         """Writes the person's next state; starts again when another process was quicker."""
