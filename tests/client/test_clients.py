@@ -103,6 +103,13 @@ def test_everything_can_be_asked_of_a_real_server(asks: Asks, served: Served) ->
     assert ask("health").status == "healthy"
     assert [ask(name).status for name in ("live", "ready", "ping")] == ["alive", "ready", "ok"]
     assert ask("models").production == slate.model_version
+    assert ask("promote", slate.model_version).serving == slate.model_version
+    for name, version in (("rollback", ()), ("rollback_from", ("another",))):
+        with pytest.raises(ApiError, match="POST /models/") as nothing_before:
+            ask(name, *version)
+        assert nothing_before.value.status in {404, 409}
+    assert (ask("features", SOMEONE).known, ask("features", "nobody").known) == (True, False)
+    assert ask("experiments").assignment == "off"
     assert "# TYPE" in ask("metrics")
 
 
@@ -180,6 +187,14 @@ def test_what_will_not_pass_is_asked_once(asks: Asks, status: int) -> None:
     answers = Answers(problem(status))
     with pytest.raises(ApiError):
         asks("trending", transport=httpx.MockTransport(answers))
+    assert len(answers.asked) == 1
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_what_does_more_when_it_is_done_twice_is_asked_once(asks: Asks) -> None:
+    answers = Answers(httpx.ReadTimeout("too slow"))
+    with pytest.raises(NoAnswer):
+        asks("rollback", transport=httpx.MockTransport(answers))
     assert len(answers.asked) == 1
 
 

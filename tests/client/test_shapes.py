@@ -41,6 +41,13 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "HealthOut": shapes.Health,
     "ModelOut": shapes.Model,
     "ModelsOut": shapes.Models,
+    "ServesOut": shapes.Serves,
+    "FeatureOut": shapes.Feature,
+    "StateOut": shapes.State,
+    "FeaturesOut": shapes.Features,
+    "VariantOut": shapes.Variant,
+    "ExperimentOut": shapes.Experiment,
+    "ExperimentsOut": shapes.Experiments,
     "ProblemOut": shapes.Problem,
 }
 ONLY_IN_ERRORS = {"MissingOut"}  # its one sentence is the text of the `ApiError`

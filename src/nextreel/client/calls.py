@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from nextreel.client.shapes import (
     Accepted,
     AllAccepted,
+    Experiments,
+    Features,
     Feedback,
     Health,
     Id,
@@ -21,6 +23,7 @@ from nextreel.client.shapes import (
     Invoked,
     Models,
     Recommendations,
+    Serves,
     Status,
     Videos,
     Wanted,
@@ -52,6 +55,7 @@ def _json(shape: type[S]) -> Callable[[bytes], S]:
 
 _recommendations, _why, _videos = _json(Recommendations), _json(Why), _json(Videos)
 _accepted, _all_accepted = _json(Accepted), _json(AllAccepted)
+_serves, _features, _experiments = _json(Serves), _json(Features), _json(Experiments)
 _invoked, _status, _health, _models = _json(Invoked), _json(Status), _json(Health), _json(Models)
 
 
@@ -129,6 +133,31 @@ def metrics() -> Call[str]:
 def models() -> Call[Models]:
     """All releases with their stage and metrics, oldest first."""
     return Call("GET", "/models", _models)
+
+
+def promote(version: str) -> Call[Serves]:
+    """Puts the release into production, once every file of it is found to be as published."""
+    return Call("POST", _path("models", version, "promote"), _serves)
+
+
+def rollback() -> Call[Serves]:
+    """Puts the release that was in production before into production again; never sent twice."""
+    return Call("POST", "/models/rollback", _serves, repeatable=False)
+
+
+def rollback_from(version: str) -> Call[Serves]:
+    """The same, as long as the release is the one in production: an `ApiError` 409 otherwise."""
+    return Call("POST", _path("models", version, "rollback"), _serves)
+
+
+def features(user_id: Id) -> Call[Features]:
+    """What the store knows of the person now, as the features that the release computes of a person alone."""
+    return Call("GET", _path("features", user_id), _features)
+
+
+def experiments() -> Call[Experiments]:
+    """The experiments that are running."""
+    return Call("GET", "/ab/status", _experiments)
 
 
 def ping() -> Call[Status]:

@@ -62,6 +62,11 @@ class _Operations:
     ready = Operation(calls.ready)
     metrics = Operation(calls.metrics)
     models = Operation(calls.models)
+    promote = Operation(calls.promote)
+    rollback = Operation(calls.rollback)
+    rollback_from = Operation(calls.rollback_from)
+    features = Operation(calls.features)
+    experiments = Operation(calls.experiments)
     ping = Operation(calls.ping)
     invocations = Operation(calls.invocations)
 

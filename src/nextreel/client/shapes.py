@@ -232,6 +232,71 @@ class Models(Answer, frozen=True, kw_only=True):
     models: list[Model]
 
 
+class Serves(Answer, frozen=True, kw_only=True):
+    """What is in production now, and what answers here."""
+
+    production: str  # the release that every process serves within about a second, once it is open
+    serving: str  # the release that answers here from now on
+    problem: str | None  # why the release in production does not answer here
+
+
+class Feature(Answer, frozen=True, kw_only=True):
+    """One feature of a person now, as the ranker reads it."""
+
+    name: str
+    value: float | None  # None where it is not known
+    unit: str
+    meaning: str
+
+
+class State(Answer, frozen=True, kw_only=True):
+    """How much of a person is in the store."""
+
+    version: int  # grows with every event applied
+    events: int  # in the history: all but impressions, subscriptions and blocks
+    impressions: int
+    clicks: int
+    watches: int  # that came with a watch time
+    full_watches: int
+    watch_seconds: float
+    subscribed: int  # channels that the person follows
+    blocked: int  # channels that the person has blocked
+
+
+class Features(Answer, frozen=True, kw_only=True):
+    """What the store knows of a person now."""
+
+    user_id: Id
+    known: bool  # False for somebody never heard of, for whom all else is that of a newcomer
+    newest_event_at: str | None
+    newest_event_of_all_at: str
+    state: State
+    features: list[Feature]
+    request_id: str
+    model_version: str
+
+
+class Variant(Answer, frozen=True, kw_only=True):
+    """One arm of an experiment."""
+
+    name: str
+    share: float  # of the people in the experiment, 0 to 1
+
+
+class Experiment(Answer, frozen=True, kw_only=True):
+    """One experiment that is running."""
+
+    name: str
+    variants: list[Variant]
+
+
+class Experiments(Answer, frozen=True, kw_only=True):
+    """The experiments that are running, and whether people are assigned to their variants."""
+
+    assignment: str  # off: every list is made in the same way, and has no variant
+    experiments: list[Experiment]
+
+
 class Problem(Answer, frozen=True, kw_only=True):
     """An error as RFC 9457 describes it."""
 

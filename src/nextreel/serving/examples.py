@@ -28,6 +28,21 @@ MODEL = {
     "metrics": {"two_tower_hr@10": 0.05, "two_tower_index_kind": "flat"},
 }
 
+FEATURE = {"name": "watches", "value": 31.0, "unit": "events", "meaning": "watches in the history"}
+STATE = {
+    "version": 49,
+    "events": 46,
+    "impressions": 60,
+    "clicks": 3,
+    "watches": 31,
+    "full_watches": 20,
+    "watch_seconds": 9120.5,
+    "subscribed": 1,
+    "blocked": 0,
+}
+VARIANT = {"name": "control", "share": 0.5}
+EXPERIMENT = {"name": "more-new-videos", "variants": [VARIANT, {"name": "treatment", "share": 0.5}]}
+
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "ContextIn": CONTEXT,
     "FiltersIn": FILTERS,
@@ -105,6 +120,22 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     },
     "ModelOut": MODEL,
     "ModelsOut": {"serving": RELEASE, "production": RELEASE, "models": [MODEL]},
+    "ServesOut": {"production": RELEASE, "serving": RELEASE, "problem": None},
+    "FeatureOut": FEATURE,
+    "StateOut": STATE,
+    "FeaturesOut": {
+        "user_id": "person-7",
+        "known": True,
+        "newest_event_at": "2025-12-31T21:14:09.000Z",
+        "newest_event_of_all_at": "2025-12-31T23:58:31.000Z",
+        "state": STATE,
+        "features": [FEATURE],
+        "request_id": REQUEST,
+        "model_version": RELEASE,
+    },
+    "VariantOut": VARIANT,
+    "ExperimentOut": EXPERIMENT,
+    "ExperimentsOut": {"assignment": "off", "experiments": []},
     "ProblemOut": {
         "type": "about:blank",
         "title": "Unprocessable Entity",

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { ExplainData, ExplainErrors, ExplainResponses, FeedbackData, FeedbackErrors, FeedbackResponses, HealthData, HealthErrors, HealthResponses, InvocationsData, InvocationsErrors, InvocationsResponses, LiveData, LiveErrors, LiveResponses, MetricsData, MetricsErrors, MetricsResponses, ModelsData, ModelsErrors, ModelsResponses, PingData, PingErrors, PingResponses, ReadyData, ReadyErrors, ReadyResponses, RecommendAliasData, RecommendAliasErrors, RecommendAliasResponses, RecommendationsData, RecommendationsErrors, RecommendationsResponses, RecommendData, RecommendErrors, RecommendResponses, SimilarData, SimilarErrors, SimilarResponses, TrendingData, TrendingErrors, TrendingResponses } from './types.gen.js';
+import type { ExperimentsData, ExperimentsErrors, ExperimentsResponses, ExplainData, ExplainErrors, ExplainResponses, FeaturesData, FeaturesErrors, FeaturesResponses, FeedbackData, FeedbackErrors, FeedbackResponses, HealthData, HealthErrors, HealthResponses, InvocationsData, InvocationsErrors, InvocationsResponses, LiveData, LiveErrors, LiveResponses, MetricsData, MetricsErrors, MetricsResponses, ModelsData, ModelsErrors, ModelsResponses, PingData, PingErrors, PingResponses, PromoteData, PromoteErrors, PromoteResponses, ReadyData, ReadyErrors, ReadyResponses, RecommendAliasData, RecommendAliasErrors, RecommendAliasResponses, RecommendationsData, RecommendationsErrors, RecommendationsResponses, RecommendData, RecommendErrors, RecommendResponses, RollbackData, RollbackErrors, RollbackFromData, RollbackFromErrors, RollbackFromResponses, RollbackResponses, SimilarData, SimilarErrors, SimilarResponses, TrendingData, TrendingErrors, TrendingResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -149,6 +149,63 @@ export const metrics = <ThrowOnError extends boolean = false>(options?: Options<
 export const models = <ThrowOnError extends boolean = false>(options?: Options<ModelsData, ThrowOnError>) => (options?.client ?? client).get<ModelsResponses, ModelsErrors, ThrowOnError>({
     security: [{ name: 'X-API-Key', type: 'apiKey' }],
     url: '/models',
+    ...options
+});
+
+/**
+ * What the store knows of the person now, as the features that the release computes of a person alone
+ *
+ * What the store knows of the person now, as the features that the release computes of a person alone.
+ */
+export const features = <ThrowOnError extends boolean = false>(options: Options<FeaturesData, ThrowOnError>) => (options.client ?? client).get<FeaturesResponses, FeaturesErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/features/{user_id}',
+    ...options
+});
+
+/**
+ * The experiments that are running: none, as nobody is assigned to variants
+ *
+ * The experiments that are running: none, as nobody is assigned to variants.
+ */
+export const experiments = <ThrowOnError extends boolean = false>(options?: Options<ExperimentsData, ThrowOnError>) => (options?.client ?? client).get<ExperimentsResponses, ExperimentsErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/ab/status',
+    ...options
+});
+
+/**
+ * Puts the release into production, once every file of it is found to be as published
+ *
+ * Puts the release into production, once every file of it is found to be as published.
+ *
+ * The worker that answers serves it from now on, the others within about a second of having opened it; requests under way are answered by the release that they began with.
+ */
+export const promote = <ThrowOnError extends boolean = false>(options: Options<PromoteData, ThrowOnError>) => (options.client ?? client).post<PromoteResponses, PromoteErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/models/{version}/promote',
+    ...options
+});
+
+/**
+ * Puts the release that was in production before into production again
+ *
+ * Puts the release that was in production before into production again.
+ */
+export const rollback = <ThrowOnError extends boolean = false>(options?: Options<RollbackData, ThrowOnError>) => (options?.client ?? client).post<RollbackResponses, RollbackErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/models/rollback',
+    ...options
+});
+
+/**
+ * The same, as long as the release is the one in production: who asks twice does not go back twice
+ *
+ * The same, as long as the release is the one in production: who asks twice does not go back twice.
+ */
+export const rollbackFrom = <ThrowOnError extends boolean = false>(options: Options<RollbackFromData, ThrowOnError>) => (options.client ?? client).post<RollbackFromResponses, RollbackFromErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/models/{version}/rollback',
     ...options
 });
 

@@ -73,6 +73,109 @@ export type ContributionOut = {
 };
 
 /**
+ * ExperimentOut
+ *
+ * One experiment that is running.
+ */
+export type ExperimentOut = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Variants
+     */
+    variants: Array<VariantOut>;
+};
+
+/**
+ * ExperimentsOut
+ *
+ * The experiments that are running, and whether people are assigned to their variants.
+ */
+export type ExperimentsOut = {
+    /**
+     * Assignment
+     *
+     * off: every list is made in the same way, and has no variant
+     */
+    assignment: 'off';
+    /**
+     * Experiments
+     */
+    experiments: Array<ExperimentOut>;
+};
+
+/**
+ * FeatureOut
+ *
+ * One feature of a person now, as the ranker reads it.
+ */
+export type FeatureOut = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Value
+     *
+     * null where it is not known
+     */
+    value: number | null;
+    /**
+     * Unit
+     */
+    unit: string;
+    /**
+     * Meaning
+     */
+    meaning: string;
+};
+
+/**
+ * FeaturesOut
+ *
+ * What the store knows of a person now.
+ */
+export type FeaturesOut = {
+    /**
+     * User Id
+     */
+    user_id: number | string;
+    /**
+     * Known
+     *
+     * false for somebody never heard of, for whom all else is that of a newcomer
+     */
+    known: boolean;
+    /**
+     * Newest Event At
+     *
+     * time of the newest event in the person's history
+     */
+    newest_event_at: string | null;
+    /**
+     * Newest Event Of All At
+     *
+     * time of the newest event of anybody that is applied here
+     */
+    newest_event_of_all_at: string;
+    state: StateOut;
+    /**
+     * Features
+     */
+    features: Array<FeatureOut>;
+    /**
+     * Request Id
+     */
+    request_id: string;
+    /**
+     * Model Version
+     */
+    model_version: string;
+};
+
+/**
  * FeedbackIn
  *
  * One thing a person did. `subscribe` and `block` are about a channel, everything else about a video.
@@ -523,6 +626,32 @@ export type RecommendationsOut = {
 };
 
 /**
+ * ServesOut
+ *
+ * What is in production now, and what answers here.
+ */
+export type ServesOut = {
+    /**
+     * Production
+     *
+     * the release that every process serves within about a second, once it is open
+     */
+    production: string;
+    /**
+     * Serving
+     *
+     * the release that answers here from now on
+     */
+    serving: string;
+    /**
+     * Problem
+     *
+     * why the release in production does not answer here
+     */
+    problem: string | null;
+};
+
+/**
  * SourceRankOut
  *
  * How one source ranks the video among the candidates of the request.
@@ -538,6 +667,78 @@ export type SourceRankOut = {
      * how many candidates it scores higher; null where it says nothing of it
      */
     rank: number | null;
+};
+
+/**
+ * StateOut
+ *
+ * How much of a person is in the store.
+ */
+export type StateOut = {
+    /**
+     * Version
+     *
+     * grows with every event applied
+     */
+    version: number;
+    /**
+     * Events
+     *
+     * in the history: all but impressions, subscriptions and blocks
+     */
+    events: number;
+    /**
+     * Impressions
+     */
+    impressions: number;
+    /**
+     * Clicks
+     */
+    clicks: number;
+    /**
+     * Watches
+     *
+     * that came with a watch time
+     */
+    watches: number;
+    /**
+     * Full Watches
+     */
+    full_watches: number;
+    /**
+     * Watch Seconds
+     */
+    watch_seconds: number;
+    /**
+     * Subscribed
+     *
+     * channels that the person follows
+     */
+    subscribed: number;
+    /**
+     * Blocked
+     *
+     * channels that the person has blocked
+     */
+    blocked: number;
+};
+
+/**
+ * VariantOut
+ *
+ * One arm of an experiment.
+ */
+export type VariantOut = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Share
+     *
+     * of the people in the experiment, 0 to 1
+     */
+    share: number;
 };
 
 /**
@@ -1224,6 +1425,248 @@ export type ModelsResponses = {
 };
 
 export type ModelsResponse = ModelsResponses[keyof ModelsResponses];
+
+export type FeaturesData = {
+    body?: never;
+    path: {
+        /**
+         * User Id
+         *
+         * an id, a number or text
+         */
+        user_id: string;
+    };
+    query?: never;
+    url: '/features/{user_id}';
+};
+
+export type FeaturesErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope read
+     */
+    403: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type FeaturesError = FeaturesErrors[keyof FeaturesErrors];
+
+export type FeaturesResponses = {
+    /**
+     * Successful Response
+     */
+    200: FeaturesOut;
+};
+
+export type FeaturesResponse = FeaturesResponses[keyof FeaturesResponses];
+
+export type ExperimentsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/ab/status';
+};
+
+export type ExperimentsErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope read
+     */
+    403: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type ExperimentsError = ExperimentsErrors[keyof ExperimentsErrors];
+
+export type ExperimentsResponses = {
+    /**
+     * Successful Response
+     */
+    200: ExperimentsOut;
+};
+
+export type ExperimentsResponse = ExperimentsResponses[keyof ExperimentsResponses];
+
+export type PromoteData = {
+    body?: never;
+    path: {
+        /**
+         * Version
+         *
+         * a release, as GET /models names it
+         */
+        version: string;
+    };
+    query?: never;
+    url: '/models/{version}/promote';
+};
+
+export type PromoteErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope admin
+     */
+    403: ProblemOut;
+    /**
+     * no such release, or none to go back to
+     */
+    404: ProblemOut;
+    /**
+     * the release is damaged, or not the one to roll back
+     */
+    409: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type PromoteError = PromoteErrors[keyof PromoteErrors];
+
+export type PromoteResponses = {
+    /**
+     * what serves now
+     */
+    200: ServesOut;
+};
+
+export type PromoteResponse = PromoteResponses[keyof PromoteResponses];
+
+export type RollbackData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/models/rollback';
+};
+
+export type RollbackErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope admin
+     */
+    403: ProblemOut;
+    /**
+     * no such release, or none to go back to
+     */
+    404: ProblemOut;
+    /**
+     * the release is damaged, or not the one to roll back
+     */
+    409: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type RollbackError = RollbackErrors[keyof RollbackErrors];
+
+export type RollbackResponses = {
+    /**
+     * what serves now
+     */
+    200: ServesOut;
+};
+
+export type RollbackResponse = RollbackResponses[keyof RollbackResponses];
+
+export type RollbackFromData = {
+    body?: never;
+    path: {
+        /**
+         * Version
+         *
+         * a release, as GET /models names it
+         */
+        version: string;
+    };
+    query?: never;
+    url: '/models/{version}/rollback';
+};
+
+export type RollbackFromErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope admin
+     */
+    403: ProblemOut;
+    /**
+     * no such release, or none to go back to
+     */
+    404: ProblemOut;
+    /**
+     * the release is damaged, or not the one to roll back
+     */
+    409: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type RollbackFromError = RollbackFromErrors[keyof RollbackFromErrors];
+
+export type RollbackFromResponses = {
+    /**
+     * what serves now
+     */
+    200: ServesOut;
+};
+
+export type RollbackFromResponse = RollbackFromResponses[keyof RollbackFromResponses];
 
 export type PingData = {
     body?: never;
