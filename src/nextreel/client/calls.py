@@ -63,9 +63,15 @@ def _path(*parts: Id) -> str:
     return "".join(f"/{quote(str(part), safe='')}" for part in parts)
 
 
-def recommendations(user_id: Id, n: int = 10, paged: bool = False, cursor: str | None = None) -> Call[Recommendations]:
+def _said(**query: str | None) -> dict[str, str]:
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def recommendations(
+    user_id: Id, n: int = 10, country: str | None = None, paged: bool = False, cursor: str | None = None
+) -> Call[Recommendations]:
     """The best n videos for the user now, or a list's next page; a user nobody knows gets a cold-start list."""
-    query = {"n": str(n)} | ({"paged": "true"} if paged else {}) | ({} if cursor is None else {"cursor": cursor})
+    query = {"n": str(n)} | ({"paged": "true"} if paged else {}) | _said(country=country, cursor=cursor)
     return Call("GET", _path("recommendations", user_id), _recommendations, query)
 
 
@@ -81,9 +87,9 @@ def next_page(wanted: Wanted, page: Recommendations) -> Wanted | None:
     return Wanted(user_id=wanted.user_id, num_recommendations=wanted.num_recommendations, cursor=page.cursor)
 
 
-def explain(user_id: Id, video_id: Id, n: int = 10) -> Call[Why]:
+def explain(user_id: Id, video_id: Id, n: int = 10, country: str | None = None) -> Call[Why]:
     """Why the video is, or is not, among the n best for the user now."""
-    return Call("GET", _path("explain", user_id, video_id), _why, {"n": str(n)})
+    return Call("GET", _path("explain", user_id, video_id), _why, {"n": str(n)} | _said(country=country))
 
 
 def similar(video_id: Id, n: int = 10) -> Call[Videos]:

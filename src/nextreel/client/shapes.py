@@ -47,6 +47,7 @@ class Filters(Asked, frozen=True, kw_only=True):
     categories: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     max_maturity: int | None = None  # least suitable age that may be shown
+    max_age_days: float | None = None  # only videos that came out so lately
 
 
 class Wanted(Asked, frozen=True, kw_only=True):

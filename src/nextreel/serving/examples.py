@@ -16,7 +16,7 @@ RECOMMENDATION = VIDEO | {
     "reason": "what people watch after the videos you watched last",
 }
 CONTEXT = {"device": "tv", "country": "NL", "surface": "home"}
-FILTERS = {"categories": ["Science", "Travel"], "languages": ["en"], "max_maturity": 12}
+FILTERS = {"categories": ["Science", "Travel"], "languages": ["en"], "max_maturity": 12, "max_age_days": 365}
 SOURCE_RANK = {"source": "trending", "rank": 57}
 CONTRIBUTION = {"feature": "rank_fresh", "adds": 1.142316}
 CHECK = {"name": "event_log", "status": "healthy", "latency_ms": 0.076}

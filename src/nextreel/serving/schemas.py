@@ -58,6 +58,7 @@ class FiltersIn(_In):
     max_maturity: StrictInt | None = Field(
         default=None, ge=0, le=120, description="least suitable age that may be shown"
     )
+    max_age_days: Number | None = Field(default=None, gt=0, description="only videos that came out so lately")
 
 
 class RecommendationsIn(_In):
