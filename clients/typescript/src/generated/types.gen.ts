@@ -301,6 +301,12 @@ export type FiltersIn = {
      * least suitable age that may be shown
      */
     max_maturity?: number | null;
+    /**
+     * Max Age Days
+     *
+     * only videos that came out so lately
+     */
+    max_age_days?: number | null;
 };
 
 /**
@@ -892,6 +898,12 @@ export type RecommendationsData = {
          */
         n?: number;
         /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
+        /**
          * Paged
          *
          * whether the answer has a cursor, by which the list goes on
@@ -968,6 +980,12 @@ export type ExplainData = {
          * how many videos at most
          */
         n?: number;
+        /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
     };
     url: '/explain/{user_id}/{video_id}';
 };
