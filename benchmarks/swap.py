@@ -184,9 +184,15 @@ def main() -> None:
     }
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"{given.changes} changes of the release under {len(load.answers):,} requests: {failed} failed")
-    print(f"milliseconds: p50 {p50:.1f}, p99 {p99:.1f}, longest {longest:.0f}")
-    print(f"until the last worker had followed: {min(followed):.1f} to {max(followed):.1f} s")
+    lines = [
+        f"{given.changes} changes of the release under {len(load.answers):,} requests of {CONNECTIONS} connections to "
+        f"two workers ({videos:,} videos): {failed} failed.",
+        f"Requests took {p50:.1f} ms at the median and {p99:.0f} ms at the 99th percentile, all in all; the longest "
+        f"{longest:.0f} ms.",
+        f"Both workers had followed after {min(followed):.1f} to {max(followed):.1f} seconds.",
+    ]
+    given.json.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
     print(f"Wrote {given.json}")
 
 

@@ -111,6 +111,7 @@ OTHER: dict[str, Any] = {
     "categories": ("news",),
     "languages": ("de",),
     "max_maturity": 12,
+    "max_age_days": 3.0,
     "exclude": (4,),
     "variant": "b",
     "seed": 1,
@@ -388,6 +389,32 @@ def test_a_persons_event_shows_in_the_next_slate_although_slates_are_remembered(
     assert now[0] not in system.recommend(Request("person-7", system.now())).video_ids
     system.close()
     elsewhere.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_whatever_people_do_anywhere_nothing_they_have_seen_or_hidden_is_shown_from_a_cache(
+    home: Path, redis_url: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    url = f"{redis_url}?prefix=test-anywhere-{seed}"
+    systems = [open_system(home, clock="end", slate_cache_seconds=60, cache_url=url) for _ in range(2)]
+    people = ["person-1", "person-2", "nobody-yet"]
+    gone = {one: set(systems[0].catalogue.video_ids[systems[0].store.user(one).history.rows]) for one in people}
+    hits = 0
+    for step in range(60):
+        system, someone = systems[rng.integers(2)], people[rng.integers(3)]
+        system._followed = -np.inf  # a tenth of a second has passed
+        slate = system.recommend(Request(someone, system.now(), k=int(rng.choice([5, 20])), request_id=str(step)))
+        hits += list(slate.trace.milliseconds) == ["cache"]
+        assert not set(slate.video_ids) & gone[someone]
+        assert len(set(slate.video_ids)) == len(slate.video_ids) > 0
+        if rng.random() < 0.3:
+            video_id = slate.video_ids[0]
+            system.feedback([Event(someone, system.now(), Kind.HIDE if rng.random() < 0.5 else Kind.CLICK, video_id)])
+            gone[someone].add(video_id)
+    assert hits > 5
+    for system in systems:
+        system.close()
 
 
 def test_another_value_formula_counts_at_once_although_slates_are_remembered(home: Path) -> None:

@@ -104,7 +104,7 @@ class System:
         self.follow()
         if not self._slates.shares(request):
             return self._computed(request)
-        edition = f"{self.release} {self.value}"
+        edition = f"{self.release} {len(self.catalogue)} {self.value}"
         asked = Asked(request, self.store.user(request.user_id), self.recommender, edition)
         return self._slates.get(asked, self._computed)
 

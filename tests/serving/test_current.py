@@ -185,6 +185,7 @@ class Releases:
         self.broken: str | None = None
         self.opened: list[str] = []
         self.closed: list[str] = []
+        self.followed: list[str] = []
 
     def production(self) -> str:
         return self.wanted
@@ -202,6 +203,7 @@ class OneOf:
 
     def follow(self) -> None:
         assert self.release not in self.registry.closed
+        self.registry.followed.append(self.release)
 
     def health(self) -> list[tuple[str, str, float]]:
         return []
@@ -236,6 +238,21 @@ def test_a_request_keeps_its_system_and_the_system_stays_open_for_it(releases: R
     assert releases.closed == ["one"]
     several.close()
     assert releases.closed == ["one", "two"]
+
+
+def test_the_release_and_the_log_are_followed_while_nobody_asks(
+    releases: Releases, several: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "LOOK_EVERY", 0.01)
+    several.start()
+    until(lambda: releases.followed[:2] == ["one", "one"])
+    releases.wanted = "two"
+    until(lambda: releases.followed[-2:] == ["two", "two"])
+    several.close()
+    assert releases.closed == ["one", "two"]
+    many = len(releases.followed)
+    time.sleep(0.05)
+    assert len(releases.followed) == many  # nobody looks any more
 
 
 def test_a_release_that_cannot_be_opened_leaves_the_old_one_in_its_place(
