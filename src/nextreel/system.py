@@ -253,6 +253,7 @@ def open_system(
     *,
     clock: Literal["wall", "end"] = "wall",
     state_url: str | None = None,
+    log_url: str | None = None,
     feature_log: Path | None = None,
     feature_log_share: float = 1.0,
     slate_cache_seconds: float = 0.0,
@@ -262,13 +263,14 @@ def open_system(
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
     `state_url` is that of the key-value store which all processes of the home share; a file in the home by default.
+    `log_url` is that of the event log, `log.db` in the home by default. With both the home itself is only read.
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     With `slate_cache_seconds`, equal requests within them get one slate; with `cache_url`, that of a key-value store,
     those of other processes too.
     """
     release = release or production(home)
     shared = open_key_value(state_url or f"sqlite://{home / SHARED}")
-    recommender, store, event_log, models, value = _load(home, release, shared)
+    recommender, store, event_log, models, value = _load(home, release, shared, log_url)
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset
@@ -326,12 +328,14 @@ def heading(recommender: Recommender) -> Heading:
     return Heading(recommender.release, columns, objectives, fingerprint(columns), writer_id())
 
 
-def _load(home: Path, release: str, shared: KeyValue) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
+def _load(
+    home: Path, release: str, shared: KeyValue, log_url: str | None = None
+) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
     folder = Registry(home).open(release)
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
-    event_log = open_log(f"sqlite://{home / 'log.db'}")
+    event_log = open_log(log_url or f"sqlite://{home / 'log.db'}")
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, shared, f"{release}/")
     models = Models.load(folder)
     ranker = load_ranker(folder)

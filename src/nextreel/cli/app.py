@@ -23,6 +23,7 @@ from nextreel.cli import (
     process,
     recommend,
     releases,
+    sagemaker,
     serve,
     train,
     tune,
@@ -72,6 +73,7 @@ app.command()(batch.batch)
 app.command()(batch.score)
 app.command()(serve.serve)
 app.command()(openapi.openapi)
+app.command()(sagemaker.sagemaker)
 app.command()(value.value)
 app.add_typer(releases.app, name="releases")
 app.add_typer(keys.app, name="keys")

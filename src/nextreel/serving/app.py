@@ -25,8 +25,11 @@ def openapi_text() -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def create_app(serving: Serving, settings: Settings) -> FastAPI:
-    """The HTTP app of who serves, closed when it shuts down; other origins' scripts get no CORS headers."""
+def create_app(serving: Serving, settings: Settings, *, container: bool = False) -> FastAPI:
+    """The HTTP app of who serves, closed when it shuts down; other origins' scripts get no CORS headers.
+
+    A `container` of SageMaker has nothing but the two routes of its contract, not even its own documentation.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -42,11 +45,12 @@ def create_app(serving: Serving, settings: Settings) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
+        openapi_url=None if container else "/openapi.json",
     )
     app.add_middleware(Holding, serving=serving)
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
-    for module in (recommendations, feedback, discovery, operations, sagemaker):
+    for module in (sagemaker,) if container else (recommendations, feedback, discovery, operations, sagemaker):
         app.include_router(module.router(serving))
     security.install(app, settings)
     return app
