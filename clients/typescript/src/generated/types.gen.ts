@@ -528,7 +528,7 @@ export type RecommendationOut = {
     /**
      * Source
      *
-     * the source that ranks the video best; promoted where the place was given to it
+     * the source that ranks it best; promoted, continue_watching or next_episode for a given place
      */
     source: string;
     /**
