@@ -9,6 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+TYPESCRIPT := clients/typescript
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --prefer-binary --disable-pip-version-check
 
 # One thread a library in each test process: more only fight over the cores.
@@ -28,7 +29,7 @@ demo: install ## Train, evaluate and serve a synthetic world (SERVE=0: do not se
 	$(BIN)/nextreel demo $(if $(DATA),--data "$(DATA)") $(if $(filter 0,$(SERVE)),--no-serve)
 
 .PHONY: test
-test: install-dev ## Run the fast tests and the examples in docstrings
+test: install-dev install-clients ## Run the fast tests and the examples in docstrings
 	$(PYTEST) -m "not slow"
 
 ##@ Installation
@@ -54,25 +55,36 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.train $@
 
+# Where there is no npm, the tests that need it are left out.
+.PHONY: install-clients
+install-clients: ## Install the pinned packages of the TypeScript client where there is npm
+	@command -v npm >/dev/null || exit 0; $(MAKE) --no-print-directory $(TYPESCRIPT)/node_modules/.package-lock.json
+
+$(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package-lock.json
+	npm ci --prefix $(TYPESCRIPT) --silent --no-audit --no-fund
+	@touch $@
+
 ##@ Tests
 
 .PHONY: test-fast
-test-fast: install-dev ## Stop at the first failing test, those that failed last time first
+test-fast: install-dev install-clients ## Stop at the first failing test, those that failed last time first
 	$(PYTEST) -m "not slow" --exitfirst --failed-first
 
 .PHONY: test-cov
-test-cov: install-dev ## Run the fast tests and report the lines they miss
+test-cov: install-dev install-clients ## Run the fast tests and report the lines they miss
 	$(PYTEST) -m "not slow" --cov --cov-report=term --cov-report=html
 
 .PHONY: test-all
-test-all: install-dev ## Run every test, the slow ones too
+test-all: install-dev install-clients ## Run every test, the slow ones too
 	$(PYTEST)
 
 SLATES ?= 1000000
 SEED ?= 0
+CASES ?= 200
 
 .PHONY: fuzz
-fuzz: install-dev ## Have a million random lists judged by plain rules (half an hour; SLATES=, SEED=, WORKERS=)
+fuzz: install-dev ## Have a million random lists judged, and every operation sent drawn requests (half an hour; SLATES=, SEED=, WORKERS=, CASES=)
+	CASES=$(CASES) $(PYTEST) tests/serving/test_contract.py
 	$(ONE_THREAD) $(BIN)/python -m tests.fuzz --slates $(SLATES) --seed $(SEED) --workers $(WORKERS)
 
 ##@ Quality
@@ -112,6 +124,11 @@ audit: install-dev ## Look for known vulnerabilities in what is installed (STRIC
 .PHONY: pre-commit
 pre-commit: install-dev ## Run the pre-commit hooks on all files (install them: .venv/bin/pre-commit install)
 	$(BIN)/pre-commit run --all-files
+
+.PHONY: clients
+clients: install-dev install-clients ## Write the OpenAPI document and generate the TypeScript client from it
+	$(BIN)/nextreel openapi > $(TYPESCRIPT)/openapi.json
+	npm run --prefix $(TYPESCRIPT) --silent generate
 
 ##@ Running
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 # Before anything imports NumPy: several test processes with many threads each only fight over the cores.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"):
@@ -83,6 +88,52 @@ def trained(tiny_dataset: Dataset, tiny_config: Config, tmp_path_factory: pytest
 def home(trained: Path, tmp_path: Path) -> Path:
     """A home of the test's own with the trained release in production."""
     return Path(shutil.copytree(trained, tmp_path / "home"))
+
+
+class Served(NamedTuple):
+    """A server that runs, and a key that opens everything."""
+
+    url: str
+    key: str
+
+
+@pytest.fixture(scope="session")
+def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A real server of the trained release, in a process and a home of its own; its time goes on from 2026-01-01.
+
+    Modules share it: each tells feedback of a person of its own.
+    """
+    from nextreel import keys  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("served")
+    home = shutil.copytree(trained, folder / "home")
+    key, kept = keys.new("tests", keys.SCOPES)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from nextreel.cli.app import main; main()", "serve", "--home", str(home)]
+    command += ["--port", str(port), "--clock", "end"]
+    environment = os.environ | {"API_KEYS": kept.entry()}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)  # noqa: S603
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/health/ready", process, folder / "log")
+            yield Served(f"http://127.0.0.1:{port}", key)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310  our own server
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The server did not start:\n{log.read_text()}") from None
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

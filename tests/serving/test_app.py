@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -85,6 +86,16 @@ def test_a_posted_request_reaches_the_system_whole(client: TestClient, system: F
     assert (asked.categories, asked.languages, asked.max_maturity) == (("Drama",), ("nl",), 12)
     assert asked.max_age_days == 7
     assert (asked.exclude, asked.at, asked.request_id) == ((100, 101, "elsewhere"), 1_000_000.0, answer["request_id"])
+
+
+@pytest.mark.parametrize("path", ["/recommendations/", "/similar/", "/explain/1/"])
+@pytest.mark.parametrize("odd", ["a/b", "a\nb", "a\n", " ", "?", "é"])
+def test_an_id_in_a_path_may_be_any_text(client: TestClient, path: str, odd: str) -> None:
+    answer = client.get(path + quote(odd, safe=""))
+    if path == "/recommendations/":
+        assert answer.json()["user_id"] == odd
+    else:
+        assert problem(answer, 404)["detail"].startswith(f"Video {odd!r} is not in the catalogue")
 
 
 def test_a_country_may_be_asked_for_by_get(client: TestClient, system: FakeSystem) -> None:
@@ -317,6 +328,13 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a place past 64 bits": (
         "/feedback",
         {"user_id": 1, "event_type": "click", "video_id": 100, "position": 10**30},
+        "position",
+    ),
+    "a truth for a number": ("/recommend", {"filters": {"max_maturity": True}}, "max_maturity"),
+    "a text for a number": ("/recommend", {"num_recommendations": "3"}, "num_recommendations"),
+    "a place past all lists": (
+        "/feedback",
+        {"user_id": 1, "event_type": "click", "video_id": 100, "position": 1_000_001},
         "position",
     ),
     "no user": ("/invocations", {"k": 5}, "user_id"),

@@ -19,6 +19,7 @@ from nextreel.cli import (
     features,
     historical,
     keys,
+    openapi,
     process,
     recommend,
     releases,
@@ -71,6 +72,7 @@ app.command()(recommend.recommend)
 app.command()(batch.batch)
 app.command()(batch.score)
 app.command()(serve.serve)
+app.command()(openapi.openapi)
 app.command()(sagemaker.sagemaker)
 app.command()(value.value)
 app.add_typer(releases.app, name="releases")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -12,9 +14,15 @@ from nextreel import __version__
 from nextreel.serving import problems, security
 from nextreel.serving.current import Holding, Serving
 from nextreel.serving.edge import Edge
+from nextreel.serving.openapi import DescribedApp, operation_id
 from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
-from nextreel.serving.schemas import ProblemOut
 from nextreel.settings import Settings
+
+
+def openapi_text() -> str:
+    """The OpenAPI document as it is kept in a file; it is that of every release, so none is opened."""
+    document = create_app(cast("Serving", None), Settings(api_keys=())).openapi()
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def create_app(serving: Serving, settings: Settings, *, container: bool = False) -> FastAPI:
@@ -31,12 +39,12 @@ def create_app(serving: Serving, settings: Settings, *, container: bool = False)
         yield
         serving.close()
 
-    app = FastAPI(
+    app = DescribedApp(
         title="nextreel",
         summary="Video recommendations in four stages: retrieve, filter, rank, order.",
         version=__version__,
         lifespan=lifespan,
-        responses={422: {"model": ProblemOut, "description": "a field is missing or wrong"}},
+        generate_unique_id_function=operation_id,
         openapi_url=None if container else "/openapi.json",
     )
     app.add_middleware(Holding, serving=serving)

@@ -9,7 +9,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    FiniteFloat,
+    StrictBool,
     StrictInt,
     StrictStr,
     Tag,
@@ -22,6 +22,7 @@ MAX_EVENTS = 500  # of one list of feedback
 MAX_VALUE = 1e9  # of a value, and seconds of a watch: no sum over all events gets out of hand
 MAX_POSITION = 1_000_000  # as in files of interactions
 
+Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
 EventType: TypeAlias = Literal[
@@ -56,20 +57,22 @@ class FiltersIn(_In):
 
     categories: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
     languages: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
-    max_maturity: int | None = Field(default=None, ge=0, le=120, description="least suitable age that may be shown")
-    max_age_days: FiniteFloat | None = Field(default=None, gt=0, description="only videos that came out so lately")
+    max_maturity: StrictInt | None = Field(
+        default=None, ge=0, le=120, description="least suitable age that may be shown"
+    )
+    max_age_days: Number | None = Field(default=None, gt=0, description="only videos that came out so lately")
 
 
 class RecommendationsIn(_In):
     """A request for a slate; without a user the answer is for a person nobody knows."""
 
     user_id: Id | None = None
-    num_recommendations: int = Field(default=10, ge=1, le=MAX_ITEMS)
+    num_recommendations: StrictInt = Field(default=10, ge=1, le=MAX_ITEMS)
     session_id: Text | None = None
     context: ContextIn = ContextIn()
     filters: FiltersIn = FiltersIn()
     exclude: tuple[Id, ...] = Field(default=(), max_length=MAX_EXCLUDED, description="videos not to show")
-    paged: bool = Field(default=False, description="whether the answer has a cursor, by which the list goes on")
+    paged: StrictBool = Field(default=False, description="whether the answer has a cursor, by which the list goes on")
     cursor: Text | None = Field(
         default=None,
         description="of the page before, for the next one; goes with user_id and num_recommendations",
@@ -90,12 +93,12 @@ class FeedbackIn(_In):
     video_id: Id | None = None
     item_id: Id | None = Field(default=None, description="another name of video_id")
     channel_id: Id | None = None
-    value: FiniteFloat | None = Field(default=None, ge=-MAX_VALUE, le=MAX_VALUE)
-    watch_seconds: FiniteFloat | None = Field(default=None, ge=0, le=MAX_VALUE)
+    value: Number | None = Field(default=None, ge=-MAX_VALUE, le=MAX_VALUE)
+    watch_seconds: Number | None = Field(default=None, ge=0, le=MAX_VALUE)
     device: Text | None = None
     location: Text | None = None
     surface: Text | None = None
-    position: int | None = Field(default=None, ge=0, le=MAX_POSITION)
+    position: StrictInt | None = Field(default=None, ge=0, le=MAX_POSITION)
     request_id: Text | None = Field(default=None, description="request_id of the slate in which the video was shown")
     event_id: Text | None = Field(default=None, description="sending the same id again has no further effect")
 
@@ -133,7 +136,7 @@ class InvocationIn(_In):
     """A request in the manner of SageMaker."""
 
     user_id: Id
-    k: int = Field(default=5, ge=1, le=MAX_ITEMS)
+    k: StrictInt = Field(default=5, ge=1, le=MAX_ITEMS)
 
 
 class VideoOut(BaseModel):
@@ -241,6 +244,30 @@ class InvocationOut(BaseModel):
 
     userId: int | str  # noqa: N815  the contract's name
     recommendations: list[InvocationItemOut]
+
+
+class MissingOut(BaseModel):
+    """What is missing, in the manner of SageMaker."""
+
+    detail: str
+
+
+class PingOut(BaseModel):
+    """The container is up."""
+
+    status: Literal["ok"]
+
+
+class AliveOut(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class ReadyOut(BaseModel):
+    """Whether recommendations can be answered."""
+
+    status: Literal["ready", "unready"]
 
 
 class CheckOut(BaseModel):

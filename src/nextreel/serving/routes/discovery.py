@@ -8,7 +8,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
-from nextreel.serving.routes import Count, PathId
+from nextreel.serving.routes import NO_VIDEO, Count, PathId
 from nextreel.serving.schemas import VideosOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
@@ -18,7 +18,7 @@ def router(serving: Serving) -> APIRouter:
     """Similar and trending videos."""
     routes = guarded("read", "discovery")
 
-    @routes.get("/similar/{video_id}", responses={200: {"model": VideosOut}})
+    @routes.get("/similar/{video_id:any}", responses={200: {"model": VideosOut}, **NO_VIDEO})
     def similar(video_id: PathId, n: Count = 10) -> Response:
         """The n videos most like this one."""
         system = serving()

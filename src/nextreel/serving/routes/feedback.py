@@ -11,6 +11,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.routes import not_found
 from nextreel.serving.schemas import FeedbackIn, FeedbackOut, FeedbacksOut, OneOrMore
 from nextreel.serving.security import guarded
 from nextreel.telemetry import count_event
@@ -24,7 +25,14 @@ def router(serving: Serving) -> APIRouter:
     """Feedback by POST."""
     routes = guarded("write", "feedback")
 
-    @routes.post("/feedback", status_code=202, responses={202: {"model": FeedbackOut | FeedbacksOut}})
+    @routes.post(
+        "/feedback",
+        status_code=202,
+        responses={
+            202: {"model": FeedbackOut | FeedbacksOut, "description": "in the log"},
+            **not_found("a video or a channel is not in the catalogue"),
+        },
+    )
     def feedback(given: OneOrMore) -> Response:
         """Accepted once the event, or all events of a list, are in the durable log; the next lists reflect them.
 

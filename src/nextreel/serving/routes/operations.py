@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Path
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from nextreel import __version__
 from nextreel.registry import CorruptRelease, NoSuchRelease, NotInProduction, Registry
@@ -15,13 +15,22 @@ from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.problems import Problem
 from nextreel.serving.routes import PathId
-from nextreel.serving.schemas import ExperimentsOut, FeaturesOut, HealthOut, ModelsOut, ProblemOut, ServesOut
+from nextreel.serving.schemas import (
+    AliveOut,
+    ExperimentsOut,
+    FeaturesOut,
+    HealthOut,
+    ModelsOut,
+    ProblemOut,
+    ReadyOut,
+    ServesOut,
+)
 from nextreel.serving.security import guarded
 from nextreel.telemetry import render_metrics
 
 WORST_LAST = ("healthy", "degraded", "unhealthy")
 CHANGED: dict[int | str, dict[str, Any]] = {
-    200: {"model": ServesOut},
+    200: {"model": ServesOut, "description": "what serves now"},
     404: {"model": ProblemOut, "description": "no such release, or none to go back to"},
     409: {"model": ProblemOut, "description": "the release is damaged, or not the one to roll back"},
 }
@@ -34,24 +43,30 @@ def router(serving: Serving) -> APIRouter:
     routes = APIRouter(tags=["operations"])
     closed, changing = guarded("read", "operations"), guarded("admin", "operations")
 
-    @routes.get("/health", responses={200: {"model": HealthOut}, 503: {"model": HealthOut}})
+    @routes.get(
+        "/health",
+        responses={200: {"model": HealthOut}, 503: {"model": HealthOut, "description": "unhealthy"}},
+    )
     def health() -> Response:
         """Every part's state; 503 when one without which nothing can be answered is down."""
         report = _report(serving)
         return answers.reply(report, 503 if report["status"] == "unhealthy" else 200)
 
-    @routes.get("/health/live")
+    @routes.get("/health/live", responses={200: {"model": AliveOut}})
     async def live() -> Response:
         """200 as long as the process answers at all; when it does not, restart it."""
         return answers.reply({"status": "alive"})
 
-    @routes.get("/health/ready", responses={503: {"description": "send no requests here now"}})
+    @routes.get(
+        "/health/ready",
+        responses={200: {"model": ReadyOut}, 503: {"model": ReadyOut, "description": "send no requests here now"}},
+    )
     def ready() -> Response:
         """200 when recommendations can be answered."""
         unhealthy = _report(serving)["status"] == "unhealthy"
         return answers.reply({"status": "unready" if unhealthy else "ready"}, 503 if unhealthy else 200)
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Counters and histograms in Prometheus' text format."""
         body, content_type = render_metrics()
@@ -73,7 +88,7 @@ def router(serving: Serving) -> APIRouter:
         production = system.registry.production()
         return answers.reply({"serving": system.release, "production": production, "models": releases})
 
-    @closed.get("/features/{user_id:path}", responses={200: {"model": FeaturesOut}})
+    @closed.get("/features/{user_id:any}", responses={200: {"model": FeaturesOut}})
     def features(user_id: PathId) -> Response:
         """What the store knows of the person now, as the features that the release computes of a person alone."""
         system = serving()

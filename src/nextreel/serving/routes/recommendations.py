@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -9,17 +11,19 @@ from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
 from nextreel.serving.problems import Problem
-from nextreel.serving.routes import Count, Country, Cursor, Paged, PathId
+from nextreel.serving.routes import NO_PAGE, NO_VIDEO, Count, Country, Cursor, Paged, PathId
 from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
+
+SLATE: dict[int | str, dict[str, Any]] = {200: {"model": RecommendationsOut}, **NO_PAGE}
 
 
 def router(serving: Serving) -> APIRouter:
     """Recommendations by GET and by POST, and why."""
     routes = guarded("read", "recommendations")
 
-    @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
+    @routes.get("/recommendations/{user_id:any}", responses=SLATE)
     def recommendations(
         user_id: PathId, n: Count = 10, country: Country = None, paged: Paged = False, cursor: Cursor = None
     ) -> Response:
@@ -33,7 +37,7 @@ def router(serving: Serving) -> APIRouter:
         request = Request(known, system.now(), n, request_id(), country=country)
         return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
 
-    @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}})
+    @routes.get("/explain/{user_id}/{video_id:any}", responses={200: {"model": WhyOut}, **NO_VIDEO})
     def explain(user_id: PathId, video_id: PathId, n: Count = 10, country: Country = None) -> Response:
         """Why the video is, or is not, among the n best for the user now."""
         system = serving()
@@ -41,8 +45,8 @@ def router(serving: Serving) -> APIRouter:
         request = Request(answers.user(system, user_id), system.now(), n, request_id(), country=country)
         return answers.why_reply(system, request, known)
 
-    @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
-    @routes.post("/recommend", responses={200: {"model": RecommendationsOut}})
+    @routes.post("/recommendations", responses=SLATE)
+    @routes.post("/recommend", operation_id="recommend_alias", responses=SLATE)
     def recommend(wanted: RecommendationsIn) -> Response:
         """The best videos for the user now, in a context, by filters, without the excluded ones.
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
-from nextreel.serving.schemas import InvocationIn, InvocationOut
+from nextreel.serving.schemas import InvocationIn, InvocationOut, MissingOut, PingOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 
@@ -18,14 +18,17 @@ def router(serving: Serving) -> APIRouter:
     routes = APIRouter(tags=["sagemaker"])
     closed = guarded("read", "sagemaker")
 
-    @routes.get("/ping")
+    @routes.get("/ping", responses={200: {"model": PingOut}})
     async def ping() -> Response:
         """200 while the container is up."""
         return answers.reply({"status": "ok"})
 
     @closed.post(
         "/invocations",
-        responses={200: {"model": InvocationOut}, 404: {"description": "unknown user, or nothing to recommend"}},
+        responses={
+            200: {"model": InvocationOut},
+            404: {"model": MissingOut, "description": "unknown user, or nothing to recommend"},
+        },
     )
     def invocations(wanted: InvocationIn) -> Response:
         """The best k videos for a user who is known."""
