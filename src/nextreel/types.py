@@ -164,6 +164,7 @@ class Catalogue:
     language_names: tuple[str, ...]
     row_of: Mapping[VideoId, int] = field(repr=False)  # id -> row
     tags: Sequence[Sequence[str]] = ()  # (n,) free key words of each video; empty where the source has none
+    changes: int = 0  # how many changes of the home it holds, beside what the release came with
     category_length: FloatArray = field(init=False, repr=False)  # (n,) root of how many categories the video has
     child_category: NDArray[np.int32] = field(init=False, repr=False)  # (n,) code of the rarest but the main one
 
