@@ -42,7 +42,7 @@ def load(path: Path) -> Catalogue:
     with pa.memory_map(str(path)) as source:
         table = pa.ipc.open_file(source).read_all().combine_chunks()
     names = json.loads(table.schema.metadata[b"nextreel"])
-    columns = {name: _numpy(table[name].combine_chunks()) for name in _NUMERIC}
+    columns: dict[str, Any] = {name: _numpy(table[name].combine_chunks()) for name in _NUMERIC}
     width = len(names["category_names"])
     categories = _numpy(table["categories"].combine_chunks().values).reshape(len(table), max(width, 1))[:, :width]
     ids = table["video_id"].to_pylist()

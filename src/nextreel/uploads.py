@@ -111,6 +111,21 @@ class Changes:
         self._shared.put_many([(key_of(number), encode(change), 0)])
 
 
+def check(uploads: Sequence[Upload], catalogue: Catalogue) -> None:
+    """Raises `NextreelError` where an id is there twice, or is of another type than the ids of the catalogue."""
+    seen: set[VideoId] = set()
+    whole = catalogue.video_ids.dtype.kind == "i"
+    for one in uploads:
+        if one.video_id in seen:
+            raise NextreelError(f"Expected each video once, got {one.video_id!r} twice. Hint: send its newest record.")
+        if isinstance(one.video_id, int) != whole:
+            raise NextreelError(
+                f"Expected {'a whole number' if whole else 'text'} as the id of a video, as the catalogue has them, got "
+                f"{one.video_id!r}."
+            )
+        seen.add(one.video_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Released:
     """What a release says itself: changes that are older than it do not tell its videos anew."""
@@ -172,8 +187,10 @@ def extended(catalogue: Catalogue, changes: Sequence[Change], released: Released
 
 def taken(catalogue: Catalogue, rows: RowArray) -> Catalogue:
     """The catalogue of the rows alone, in their order; categories, channels and languages keep their codes."""
-    columns = {name: column[rows] for name, column in _columns(catalogue).items()}
-    lists = {name: [getattr(catalogue, name)[row] for row in rows.tolist()] for name in ("titles", "texts")}
+    columns: dict[str, Any] = {name: column[rows] for name, column in _columns(catalogue).items()}
+    lists: dict[str, Any] = {
+        name: [getattr(catalogue, name)[row] for row in rows.tolist()] for name in ("titles", "texts")
+    }
     tags = [catalogue.tags[row] for row in rows.tolist()] if catalogue.tags else ()
     row_of = {video_id: row for row, video_id in enumerate(columns["video_ids"].tolist())}
     return replace(catalogue, **columns, **lists, tags=tags, row_of=row_of)

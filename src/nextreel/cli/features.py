@@ -93,10 +93,12 @@ def verify(
     Exit code 1 when a number differs. Whole numbers must be equal, others may differ by one part in a million.
     """
     from nextreel import parity
+    from nextreel.settings import get_settings
     from nextreel.system import production
 
     with bars() as progress:
-        found = parity.verify(home, release or production(home), log, limit, progress)
+        shared = get_settings().shared_url
+        found = parity.verify(home, release or production(home), log, limit, progress, shared)
     out.print(_comparison(found))
     for line in _summary(found):
         out.print(line, markup=False, soft_wrap=True)

@@ -58,7 +58,6 @@ class Window:
         np.add.at(self.ring, (numbers % len(self.ring), rows), 1)
         np.add.at(self.total, rows, 1)
 
-
     def grow(self, smaller: Window) -> None:
         """Takes over what a window of fewer videos has counted."""
         videos = len(smaller.total)
