@@ -1,4 +1,4 @@
-"""A release over a catalogue that changes while it is served: after each change another Recommender, of the same models."""
+"""A release over a catalogue that changes while it is served: each change makes another Recommender of the same models."""
 
 from __future__ import annotations
 

@@ -45,7 +45,9 @@ class Parity:
     release: str
     requests: int  # computed again
     rows: int  # candidates of these requests
-    moved: int  # requests during which counters changed, or the catalogue had where others had not: they cannot be had again, and are in no other number
+    # requests during which the counters changed, or over a catalogue that others had left behind by then: they cannot be
+    # had again, and are in no other number
+    moved: int
     dropped: int  # requests that the servers had no time to log
     lost: dict[str, int]  # files whose last answer was cut off, and how many bytes are left of it
     columns: tuple[Column, ...]
@@ -144,8 +146,9 @@ def verify(
     """How the rows that a release served compare with those that its code and state give now.
 
     Requests are replayed in the order of the event log, at most `limit` of them: state and counters follow the log up
-    to what the answer saw, and the catalogue its changes (kept in the store of `state_url`); then `Recommender.gather` and `matrix` compute the same candidates again. Raises
-    `NextreelError` when nothing was logged of the release, by other features, or over another event log.
+    to what the answer saw, the catalogue its changes, which are in the store of `state_url`; then `Recommender.gather`
+    and `matrix` compute the same candidates again. Raises `NextreelError` when nothing was logged of the release, by
+    other features, or over another event log.
     """
     files = [file for file in open_files(feature_log) if file.heading is None or file.heading.release == release]
     order = sorted(

@@ -180,7 +180,7 @@ class System:
                 return [one.video_id not in catalogue.row_of for one in uploads]
 
     def withdraw(self, video_id: VideoId) -> None:
-        """Takes a video out of every list; what was done with it still counts. Raises `NextreelError` for no such id."""
+        """Takes a video out of every list; what was done with it still counts. Raises `NextreelError` for another id."""
         while True:
             self._catch_up()
             catalogue = self.recommender.catalogue

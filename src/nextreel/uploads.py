@@ -119,10 +119,8 @@ def check(uploads: Sequence[Upload], catalogue: Catalogue) -> None:
         if one.video_id in seen:
             raise NextreelError(f"Expected each video once, got {one.video_id!r} twice. Hint: send its newest record.")
         if isinstance(one.video_id, int) != whole:
-            raise NextreelError(
-                f"Expected {'a whole number' if whole else 'text'} as the id of a video, as the catalogue has them, got "
-                f"{one.video_id!r}."
-            )
+            kind = "a whole number" if whole else "text"
+            raise NextreelError(f"Expected {kind} as the id of a video, as in the catalogue, got {one.video_id!r}.")
         seen.add(one.video_id)
 
 
