@@ -48,12 +48,14 @@ def test_an_empty_environment_is_valid() -> None:
 
 def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     keys = " first-key-of-twenty , second-key-of-twenty,"
-    values = ("PROD", "debug", "JSON", "/srv/home", keys, "true", "5000", "2.5", "7", "8", "/srv/f", "1")
+    state = ("redis://:secret@cache:6379/0", "true", "cache")  # pragma: allowlist secret
+    values = ("PROD", "debug", "JSON", "/srv/home", *state, keys, "true", "5000", "2.5", "7", "8", "/srv/f", "1")
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
     assert (settings.environment, settings.log_level, settings.log_format) == ("prod", "DEBUG", "json")
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
+    assert (settings.shared_url, settings.use_redis, settings.redis_host) == (state[0], True, "cache")
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
     assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)

@@ -45,8 +45,8 @@ class Parity:
     release: str
     requests: int  # computed again
     rows: int  # candidates of these requests
-    # requests during which the counters changed, or over a catalogue that others had left behind by then: they cannot be
-    # had again, and are in no other number
+    # requests during which the counters changed, or over a catalogue that others had left behind by then: they cannot
+    # be had again, and are in no other number
     moved: int
     dropped: int  # requests that the servers had no time to log
     lost: dict[str, int]  # files whose last answer was cut off, and how many bytes are left of it

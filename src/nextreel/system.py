@@ -24,11 +24,13 @@ from nextreel.declared import RESET, DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
 from nextreel.growing import Growing
+from nextreel.paging import Page, Pages
 from nextreel.pipeline import Recommender, Store
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
 from nextreel.store import LiveStore
 from nextreel.types import (
+    BoolArray,
     Catalogue,
     Conflict,
     Event,
@@ -39,6 +41,7 @@ from nextreel.types import (
     Moment,
     NextreelError,
     Request,
+    RowArray,
     Slate,
     UserId,
     VideoId,
@@ -120,6 +123,22 @@ class System:
 
         return recommender.recommend(request, witness)
 
+    def page(self, request: Request) -> Page:
+        """The first page, of the request's k videos, of a list that goes on while anything may be shown."""
+        return self._pages.first(request)
+
+    def next_page(self, cursor: str, user_id: UserId | None, k: int, at: float, request_id: str) -> Page:
+        """The page that follows the one with the cursor. Raises `UnknownCursor` for one that has expired."""
+        self._follow()
+        return self._pages.next(cursor, user_id, k, at, request_id)
+
+    @property
+    def _pages(self) -> Pages:
+        def keeps(request: Request, rows: RowArray) -> BoolArray:
+            return self.recommender.keeps(request, rows)
+
+        return Pages(self.shared, self.recommend, keeps, lambda: self.recommender.catalogue)
+
     def trending(self, request: Request) -> list[tuple[VideoId, float]]:
         """At most k eligible videos that everybody watches now, best first, and their share of all plays."""
         self._follow()
@@ -169,7 +188,7 @@ class System:
         """Whether each video is new: all of them are in the catalogue, or told anew there, or none where one is wrong.
 
         They are kept for all processes of the home, whose next lists know them; a new one without a time of
-        publication is published now. Raises `NextreelError` for ids that repeat or are none of this catalogue's.
+        publication is published now. Raises `WrongUpload` for ids that repeat or are of another type.
         """
         while True:
             self._catch_up()
@@ -180,7 +199,7 @@ class System:
                 return [one.video_id not in catalogue.row_of for one in uploads]
 
     def withdraw(self, video_id: VideoId) -> None:
-        """Takes a video out of every list; what was done with it still counts. Raises `NextreelError` for another id."""
+        """Takes a video out of every list; what was done with it still counts. Raises `NextreelError` where none is."""
         while True:
             self._catch_up()
             catalogue = self.recommender.catalogue

@@ -412,10 +412,12 @@ class KeyValue(Protocol):
         """Value and version for each key, None where there is none."""
         ...
 
-    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
         """Writes all of (key, value, expected version) or none; expected 0 = must not exist, None = whatever is there.
 
-        Raises `Conflict` when another version is there. A backend that takes only so many keys at once refuses more.
+        With `seconds`, the keys are no longer there when so many have passed, or at most one more; a later write
+        without them keeps its keys for good. Raises `Conflict` when another version is there. A backend that takes
+        only so many keys at once refuses more.
         """
         ...
 

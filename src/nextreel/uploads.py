@@ -21,6 +21,10 @@ _LOOKED_FOR = 4  # numbers that a look asks for at first; four times as many whe
 _MOST_LOOKED_FOR = 256
 
 
+class WrongUpload(NextreelError):
+    """A record that cannot enter this catalogue."""
+
+
 class Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A whole record of a video: what it leaves out is not known of the video, whatever was known before."""
 
@@ -112,15 +116,15 @@ class Changes:
 
 
 def check(uploads: Sequence[Upload], catalogue: Catalogue) -> None:
-    """Raises `NextreelError` where an id is there twice, or is of another type than the ids of the catalogue."""
+    """Raises `WrongUpload` where an id is there twice, or is of another type than the ids of the catalogue."""
     seen: set[VideoId] = set()
     whole = catalogue.video_ids.dtype.kind == "i"
     for one in uploads:
         if one.video_id in seen:
-            raise NextreelError(f"Expected each video once, got {one.video_id!r} twice. Hint: send its newest record.")
+            raise WrongUpload(f"Expected each video once, got {one.video_id!r} twice. Hint: send its newest record.")
         if isinstance(one.video_id, int) != whole:
             kind = "a whole number" if whole else "text"
-            raise NextreelError(f"Expected {kind} as the id of a video, as in the catalogue, got {one.video_id!r}.")
+            raise WrongUpload(f"Expected {kind} as the id of a video, as in the catalogue, got {one.video_id!r}.")
         seen.add(one.video_id)
 
 
@@ -186,12 +190,11 @@ def extended(catalogue: Catalogue, changes: Sequence[Change], released: Released
 def taken(catalogue: Catalogue, rows: RowArray) -> Catalogue:
     """The catalogue of the rows alone, in their order; categories, channels and languages keep their codes."""
     columns: dict[str, Any] = {name: column[rows] for name, column in _columns(catalogue).items()}
-    lists: dict[str, Any] = {
-        name: [getattr(catalogue, name)[row] for row in rows.tolist()] for name in ("titles", "texts")
-    }
-    tags = [catalogue.tags[row] for row in rows.tolist()] if catalogue.tags else ()
+    for name in ("titles", "texts", "tags"):
+        column = getattr(catalogue, name)
+        columns[name] = [column[row] for row in rows.tolist()] if column else ()
     row_of = {video_id: row for row, video_id in enumerate(columns["video_ids"].tolist())}
-    return replace(catalogue, **columns, **lists, tags=tags, row_of=row_of)
+    return replace(catalogue, **columns, row_of=row_of)
 
 
 class _Names:

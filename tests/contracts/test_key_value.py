@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -106,6 +107,34 @@ def test_many_keys_and_odd_keys_are_kept(backend: str, store: ClosableKeyValue) 
     for start in range(0, len(keys), 100):
         store.put_many([(key, key.encode(), 0) for key in keys[start : start + 100]])
     assert store.get_many(keys) == [(key.encode(), 1) for key in keys]
+
+
+def test_what_is_written_for_some_time_is_there_for_so_long_and_then_as_if_it_had_never_been(
+    store: ClosableKeyValue,
+) -> None:
+    started = time.monotonic()
+    store.put_many([("short", b"1", None), ("short", b"2", 1), ("kept", b"1", 0), ("again", b"1", 0)], seconds=0.5)
+    store.put_many([("kept", b"2", 1)])
+    store.put_many([("again", b"2", 1)], seconds=1000)
+    assert store.get_many(["short", "kept", "again"]) == [(b"2", 2), (b"2", 2), (b"2", 2)]
+    while store.get_many(["short"])[0] is not None:
+        assert time.monotonic() - started < 2.5
+        time.sleep(0.02)
+    assert time.monotonic() - started > 0.49
+    assert store.get_many(["short", "kept", "again"]) == [None, (b"2", 2), (b"2", 2)]
+    assert store.delete(["short"]) == 0
+    with pytest.raises(Conflict, match="Expected version 2 under 'short', got no value"):
+        store.put_many([("short", b"3", 2)])
+    store.put_many([("short", b"new", 0)])
+    assert store.get_many(["short"]) == [(b"new", 1)]
+
+
+@pytest.mark.parametrize("expected", [0, None])
+def test_what_has_expired_is_in_nobodys_way(store: ClosableKeyValue, expected: int | None) -> None:
+    store.put_many([("a", b"old", 0)], seconds=0.01)
+    time.sleep(1.2)
+    store.put_many([("b", b"1", 0), ("a", b"new", expected)])
+    assert store.get_many(["a", "b"]) == [(b"new", 1), (b"1", 1)]
 
 
 def test_writers_who_read_the_same_version_cannot_both_win(store: ClosableKeyValue) -> None:

@@ -1,11 +1,13 @@
 """A key-value store in one DynamoDB table, which needs no server of one's own.
 
 An item holds `key`, `value`, `version` and `writer`, the name of the write that left it: a write whose answer was lost
-is sent again by boto3, finds its own name there, and is done. Reads are strongly consistent.
+is sent again by boto3, finds its own name there, and is done. Reads are strongly consistent. One that is not there for
+good also holds `expires`, seconds since 1970: the service deletes it within days, and until then it counts as absent.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import uuid
@@ -18,17 +20,18 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nextreel.backends import urls
 from nextreel.backends.errors import InvalidKey, InvalidUrl, TooLarge, Unreachable
 from nextreel.backends.memory import conflict
-from nextreel.backends.urls import PREFIX, TIMEOUTS, seconds, shown, split
+from nextreel.backends.urls import PREFIX, TIMEOUTS, shown, split
 
 ITEM_BYTES = 400 * 1024  # DynamoDB's bound of an item: the names and values of all its attributes
 KEY_BYTES = 2048
 WRITE_BYTES = 4 * 1024 * 1024  # of all items of one transaction
 KEYS_PER_READ, KEYS_PER_WRITE = 100, 100
 ATTEMPTS = 10  # of a read that was answered in part, or of a write that met another one; boto3 repeats the rest
-_OVERHEAD = len("keyvalueversionwriter") + 16 + 21  # bytes of names, of the writer and of the largest number
-_NAMES = {"#value": "value", "#version": "version", "#writer": "writer"}
+_OVERHEAD = len("keyvalueversionwriterexpires") + 16 + 2 * 21  # bytes of names, of the writer and of two numbers
+_NAMES = {"#value": "value", "#version": "version", "#writer": "writer", "#expires": "expires"}
 _AGAIN = {"TransactionConflict", "TransactionConflictException", "ThrottlingError", "ProvisionedThroughputExceeded"}
 _FAILED = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
 
@@ -49,7 +52,7 @@ class DynamoKeyValue:
                 f"Expected an endpoint that starts with http:// or https:// and has no user, got another "
                 f"for {self._shown}. Hint: write it like '?endpoint=http://localhost:8000', or leave it out for AWS."
             )
-        connect, read = seconds(options)
+        connect, read = urls.seconds(options)
         config = Config(
             connect_timeout=connect,
             read_timeout=read,
@@ -66,11 +69,11 @@ class DynamoKeyValue:
 
     def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:
         """Value and version for each key, None where there is none."""
-        found = self._items(keys)
+        found = {key: item for key, item in self._items(keys).items() if not _expired(item)}
         return [(item["value"]["B"], int(item["version"]["N"])) if (item := found.get(key)) else None for key in keys]
 
     def _items(self, keys: Sequence[str]) -> dict[str, Item]:
-        """What lies under those of the keys that are there."""
+        """What lies under those of the keys that are there, expired or not."""
         names = {self._key(key): key for key in keys}
         waiting = list(names)
         found: dict[str, Item] = {}
@@ -89,23 +92,33 @@ class DynamoKeyValue:
                 self._wait(failures, "unprocessed keys")
         return found
 
-    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
         """Writes all or none; `Conflict` when a version differs from the expected one. At most 100 keys."""
         if not items:
             return
         writer = uuid.uuid4().bytes
-        updates = self._updates(items, writer)
+        updates = self._updates(items, writer, None if seconds is None else math.ceil(time.time() + seconds))
         failures = 0
         while (code := self._sent(updates)) is not None:
             if code in _FAILED:
-                there = self._items([key for key, _, _ in items])
+                there = self._living([key for key, _, _ in items])
                 if there and all(item["writer"]["B"] == writer for item in there.values()):
                     return  # an earlier attempt was written, only its answer was lost
-                _check(items, there)
+                _check(items, there)  # passes where what was met has expired, and is deleted by now
             failures += 1
             self._wait(failures, code)
 
-    def _updates(self, items: Sequence[tuple[str, bytes, int | None]], writer: bytes) -> list[Item]:
+    def _living(self, keys: Sequence[str]) -> dict[str, Item]:
+        """What lies under those of the keys that are there; what has expired is deleted."""
+        there = self._items(keys)
+        for key in [key for key, item in there.items() if _expired(item)]:
+            del there[key]
+            self._delete(self._key(key), expired=True)
+        return there
+
+    def _updates(
+        self, items: Sequence[tuple[str, bytes, int | None]], writer: bytes, expires: int | None
+    ) -> list[Item]:
         """One conditional update for each key: a transaction takes a key once, however often it is written."""
         last = {key: bytes(value) for key, value, _ in items}
         if len(last) > KEYS_PER_WRITE:
@@ -125,9 +138,9 @@ class DynamoKeyValue:
             if expected is not None:
                 before.setdefault(key, expected - writes[key])
                 if before[key] != expected - writes[key]:  # two that cannot both be there
-                    _check(items, self._items([one for one, _, _ in items]))
+                    _check(items, self._living([one for one, _, _ in items]))
             writes[key] += 1
-        return [self._update(key, value, writes[key], before.get(key), writer) for key, value in last.items()]
+        return [self._update(key, value, writes[key], before.get(key), writer, expires) for key, value in last.items()]
 
     def _size(self, key: str, value: bytes) -> int:
         """Bytes of the item, which the bound of one item and that of a write are about."""
@@ -139,8 +152,13 @@ class DynamoKeyValue:
             )
         return size
 
-    def _update(self, key: str, value: bytes, writes: int, before: int | None, writer: bytes) -> Item:
-        values: Item = {":value": {"B": value}, ":writer": {"B": writer}, ":writes": {"N": str(writes)}}
+    def _update(
+        self, key: str, value: bytes, writes: int, before: int | None, writer: bytes, expires: int | None
+    ) -> Item:
+        values: Item = {":value": {"B": value}, ":writer": {"B": writer}, ":writes": {"N": str(writes)}, **_now()}
+        until = " REMOVE #expires"
+        if expires is not None:
+            until, values[":expires"] = ", #expires = :expires", {"N": str(expires)}
         if before is None:
             condition = "attribute_not_exists(#writer) OR #writer <> :writer"
         elif before == 0:
@@ -150,8 +168,8 @@ class DynamoKeyValue:
         return {
             "TableName": self._table,
             "Key": {"key": {"S": self._key(key)}},
-            "UpdateExpression": "SET #value = :value, #writer = :writer ADD #version :writes",
-            "ConditionExpression": condition,
+            "UpdateExpression": f"SET #value = :value, #writer = :writer{until} ADD #version :writes",
+            "ConditionExpression": f"({condition}) AND (attribute_not_exists(#expires) OR #expires > :now)",
             "ExpressionAttributeNames": _NAMES,
             "ExpressionAttributeValues": values,
         }
@@ -176,21 +194,30 @@ class DynamoKeyValue:
         """How many of the keys were there; each is deleted by itself."""
         return sum(self._delete(self._key(key)) for key in keys)
 
-    def _delete(self, name: str) -> bool:
+    def _delete(self, name: str, *, expired: bool = False) -> bool:
+        """Whether something was there; with `expired`, only what has expired is deleted."""
+        asked: Item = {"TableName": self._table, "Key": {"key": {"S": name}}, "ReturnValues": "ALL_OLD"}
+        if expired:
+            asked |= {
+                "ConditionExpression": "#expires <= :now",
+                "ExpressionAttributeNames": {"#expires": "expires"},
+                "ExpressionAttributeValues": _now(),
+            }
         failures = 0
         while True:
             try:
                 with self._reached():
-                    answer = self._client.delete_item(
-                        TableName=self._table, Key={"key": {"S": name}}, ReturnValues="ALL_OLD"
-                    )
+                    there: Item = self._client.delete_item(**asked).get("Attributes", {})
             except Unreachable as error:
-                if not _codes(error.__cause__) & _AGAIN:
+                codes = _codes(error.__cause__)
+                if expired and codes & _FAILED:  # somebody was faster: it is deleted, or written anew
+                    return False
+                if not codes & _AGAIN:
                     raise
                 failures += 1
                 self._wait(failures, "a write to the same key")
             else:
-                return "Attributes" in answer
+                return bool(there) and not _expired(there)
 
     def create_table(self) -> None:
         """Creates the table, paid by request, and waits until it can be used."""
@@ -203,6 +230,9 @@ class DynamoKeyValue:
             )
             self._client.get_waiter("table_exists").wait(
                 TableName=self._table, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+            )
+            self._client.update_time_to_live(
+                TableName=self._table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
             )
 
     def close(self) -> None:
@@ -265,6 +295,14 @@ def _check(items: Sequence[tuple[str, bytes, int | None]], there: Mapping[str, I
         if expected is not None and expected != found:
             raise conflict(key, expected, found)
         now[key] = found + 1
+
+
+def _now() -> Item:
+    return {":now": {"N": str(int(time.time()))}}
+
+
+def _expired(item: Item) -> bool:
+    return "expires" in item and int(item["expires"]["N"]) <= time.time()
 
 
 def _codes(error: BaseException | None) -> set[str]:

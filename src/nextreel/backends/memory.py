@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 from nextreel.types import Conflict, Event
 
@@ -25,16 +27,20 @@ class MemoryKeyValue:
 
     def __init__(self) -> None:
         self._items: dict[str, tuple[bytes, int]] = {}
+        self._until: dict[str, float] = {}  # key → when it is no longer there
+        self._next: list[tuple[float, str]] = []  # heap of these, and of some that were written again
         self._lock = threading.Lock()
 
     def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:
         """Value and version for each key, None where there is none."""
         with self._lock:
+            self._bury()
             return [self._items.get(key) for key in keys]
 
-    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
         """Writes all or none; `Conflict` when a version differs from the expected one."""
         with self._lock:
+            self._bury()
             written: dict[str, tuple[bytes, int]] = {}
             for key, value, expected in items:
                 found = (written.get(key) or self._items.get(key) or (b"", 0))[1]
@@ -42,11 +48,25 @@ class MemoryKeyValue:
                     raise conflict(key, expected, found)
                 written[key] = (bytes(value), found + 1)
             self._items.update(written)
+            for key in written:
+                self._until.pop(key, None)
+                if seconds is not None:
+                    self._until[key] = time.monotonic() + seconds
+                    heappush(self._next, (self._until[key], key))
 
     def delete(self, keys: Sequence[str]) -> int:
         """How many of the keys were there."""
         with self._lock:
+            self._bury()
             return sum(self._items.pop(key, None) is not None for key in keys)
+
+    def _bury(self) -> None:
+        """Removes what has expired."""
+        while self._next and self._next[0][0] <= time.monotonic():
+            until, key = heappop(self._next)
+            if self._until.get(key) == until:
+                del self._until[key]
+                self._items.pop(key, None)
 
     def close(self) -> None:
         """Nothing to let go of; here because every backend can be closed."""

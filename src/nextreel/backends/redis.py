@@ -17,9 +17,10 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from nextreel.backends import urls
 from nextreel.backends.errors import InvalidUrl, TooLarge, Unreachable, UnreadableRecord
 from nextreel.backends.memory import conflict
-from nextreel.backends.urls import PREFIX, TIMEOUTS, seconds, shown, split
+from nextreel.backends.urls import PREFIX, TIMEOUTS, shown, split
 
 MOST_KEYS = 100_000  # of one write: the server does nothing else meanwhile
 RETRIES = 2
@@ -27,7 +28,8 @@ CONNECTIONS = 512  # at once: more than a server has threads
 _DIGITS, _NAME = 16, 16
 _HEAD = _DIGITS + _NAME
 
-# ARGV: the name of the write, then for each key the version that is expected ('' for any) and the value.
+# ARGV: the name of the write, the milliseconds until its keys expire ('' for never), then for each key the version that
+# is expected ('' for any) and the value.
 # A write whose answer was lost is sent again: it finds its own name under its last key, and is done.
 # A key may come twice, so versions are counted in `now` before anything is written.
 _WRITE = f"""
@@ -36,12 +38,14 @@ if redis.call('GETRANGE', last, {_DIGITS}, {_HEAD - 1}) == ARGV[1] then return f
 local now, writes = {{}}, {{}}
 for i, key in ipairs(KEYS) do
   local found = now[key] or tonumber(redis.call('GETRANGE', key, 0, {_DIGITS - 1})) or 0
-  local expected = ARGV[2 * i]
+  local expected = ARGV[2 * i + 1]
   if expected ~= '' and tonumber(expected) ~= found then return {{i, found}} end
   now[key] = found + 1
-  writes[key] = string.format('%0{_DIGITS}d', found + 1) .. ARGV[1] .. ARGV[2 * i + 1]
+  writes[key] = string.format('%0{_DIGITS}d', found + 1) .. ARGV[1] .. ARGV[2 * i + 2]
 end
-for key, record in pairs(writes) do redis.call('SET', key, record) end
+for key, record in pairs(writes) do
+  if ARGV[2] == '' then redis.call('SET', key, record) else redis.call('SET', key, record, 'PX', ARGV[2]) end
+end
 return false
 """
 
@@ -51,7 +55,7 @@ class RedisKeyValue:
 
     def __init__(self, url: str) -> None:
         parts, options = split(url, ("prefix", *TIMEOUTS))
-        connect, read = seconds(options)
+        connect, read = urls.seconds(options)
         database = parts.path.strip("/") or "0"
         if not parts.hostname or not (database.isascii() and database.isdigit()):
             raise InvalidUrl(
@@ -93,7 +97,7 @@ class RedisKeyValue:
             )
         return record[_HEAD:], int(record[:_DIGITS])
 
-    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
         """Writes all or none; `Conflict` when a version differs from the expected one."""
         if not items:
             return
@@ -102,7 +106,8 @@ class RedisKeyValue:
                 f"Expected at most {MOST_KEYS:,} keys in one write, got {len(items):,}. Nothing was written. "
                 "Hint: write them in parts, each of which is all or none."
             )
-        arguments: list[bytes | str] = [uuid.uuid4().bytes]
+        expire = "" if seconds is None else str(max(1, int(seconds * 1000)))
+        arguments: list[bytes | str] = [uuid.uuid4().bytes, expire]
         for _, value, expected in items:
             arguments += ["" if expected is None else str(expected), bytes(value)]
         with self._reached():

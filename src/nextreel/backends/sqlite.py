@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,13 @@ from nextreel.types import Event
 
 BUSY_MILLISECONDS = 30_000
 KEYS_PER_QUERY = 500  # SQLite bounds the variables of one statement
+
+_KEY_VALUE = """
+    CREATE TABLE IF NOT EXISTS key_value (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS expiring (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS expiring_until ON expiring (until);
+"""
+_BURY = "DELETE FROM key_value WHERE key IN (SELECT key FROM expiring WHERE until <= ?)"
 
 
 class _Connection(sqlite3.Connection):
@@ -36,7 +44,7 @@ class _Database:
         self._synchronous = synchronous
         self._inherited: list[_Connection] = []
         self._begin()
-        self.connection().execute(schema)
+        self.connection().executescript(schema)
 
     def _begin(self) -> None:
         self._pid = os.getpid()
@@ -101,9 +109,7 @@ class SqliteKeyValue:
     """
 
     def __init__(self, path: Path) -> None:
-        schema = """CREATE TABLE IF NOT EXISTS key_value
-            (key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL)"""
-        self._database = _Database(path, schema, "NORMAL")
+        self._database = _Database(path, _KEY_VALUE, "NORMAL")
 
     def get_many(self, keys: Sequence[str]) -> list[tuple[bytes, int] | None]:
         """Value and version for each key, None where there is none; one snapshot for all of them."""
@@ -119,15 +125,24 @@ class SqliteKeyValue:
     @staticmethod
     def _find(connection: _Connection, keys: Sequence[str]) -> dict[str, tuple[bytes, int]]:
         marks = ",".join("?" * len(keys))
-        query = f"SELECT key, value, version FROM key_value WHERE key IN ({marks})"  # noqa: S608  only question marks
-        return {key: (value, version) for key, value, version in connection.execute(query, tuple(keys))}
+        query = (
+            f"SELECT key, value, version FROM key_value WHERE key IN ({marks}) "  # noqa: S608  only question marks
+            "AND NOT EXISTS (SELECT 1 FROM expiring WHERE expiring.key = key_value.key AND until <= ?)"
+        )
+        return {key: (value, version) for key, value, version in connection.execute(query, (*keys, time.time()))}
 
-    def put_many(self, items: Sequence[tuple[str, bytes, int | None]]) -> None:
+    def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
         """Writes all or none; `Conflict` when a version differs from the expected one."""
         if items:
+            now = time.time()
             with self._database.transaction("IMMEDIATE") as connection:
+                connection.execute(_BURY, (now,))
+                connection.execute("DELETE FROM expiring WHERE until <= ?", (now,))
                 for key, value, expected in items:
                     self._put(connection, key, value, expected)
+                    connection.execute("DELETE FROM expiring WHERE key = ?", (key,))
+                    if seconds is not None:
+                        connection.execute("INSERT INTO expiring VALUES (?, ?)", (key, now + seconds))
 
     @staticmethod
     def _put(connection: _Connection, key: str, value: bytes, expected: int | None) -> None:
@@ -154,6 +169,7 @@ class SqliteKeyValue:
         if not keys:
             return 0
         with self._database.transaction("IMMEDIATE") as connection:
+            connection.execute(_BURY, (time.time(),))
             return sum(connection.execute("DELETE FROM key_value WHERE key = ?", (key,)).rowcount for key in keys)
 
     def close(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -19,8 +21,28 @@ from pydantic import (
 MAX_ITEMS = 100  # videos in one answer
 MAX_EXCLUDED = 1000
 MAX_EVENTS = 500  # of one list of feedback
+MAX_UPLOADS = 500  # of one list of videos
+MAX_NAMES = 50  # child categories, or tags, of one video
+LATEST = 4_102_444_800.0  # 2100-01-01 UTC, the last time of publication
 
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
+LongText: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=5_000)]
+
+
+def _seconds(given: object) -> object:
+    """Seconds since 1970 of a time that ISO 8601 tells with a zone; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    try:
+        told = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise ValueError("expected seconds since 1970 or a time as 2026-01-31T18:00:00Z") from error
+    if told.tzinfo is None:
+        raise ValueError("expected a time with its zone, as 2026-01-31T18:00:00Z")
+    return told.timestamp()
+
+
+Time: TypeAlias = Annotated[FiniteFloat, BeforeValidator(_seconds), Field(ge=0, le=LATEST)]
 Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
 EventType: TypeAlias = Literal[
     "impression",
@@ -66,6 +88,17 @@ class RecommendationsIn(_In):
     context: ContextIn = ContextIn()
     filters: FiltersIn = FiltersIn()
     exclude: tuple[Id, ...] = Field(default=(), max_length=MAX_EXCLUDED, description="videos not to show")
+    paged: bool = Field(default=False, description="whether the answer has a cursor, by which the list goes on")
+    cursor: Text | None = Field(
+        default=None,
+        description="of the page before, for the next one; goes with user_id and num_recommendations",
+    )
+
+    @model_validator(mode="after")
+    def _goes_on_as_it_began(self) -> RecommendationsIn:
+        if self.cursor is not None and self.model_fields_set - {"user_id", "num_recommendations", "paged", "cursor"}:
+            raise ValueError("a cursor goes with user_id and num_recommendations alone; all else is as it was")
+        return self
 
 
 class FeedbackIn(_In):
@@ -115,6 +148,33 @@ OneOrMore: TypeAlias = Annotated[
 ]
 
 
+class VideoIn(_In):
+    """A whole record of a video, as in a data set's table of videos: what it leaves out is not known of the video."""
+
+    video_id: Id
+    channel_id: Id | None = None
+    title: LongText | None = Field(default=None, description="the id is shown without one")
+    description: LongText | None = None
+    category: Text | None = None
+    child_categories: tuple[Text, ...] = Field(default=(), max_length=MAX_NAMES)
+    language: Text | None = None
+    duration: FiniteFloat | None = Field(default=None, ge=0, description="seconds")
+    tags: tuple[Text, ...] = Field(default=(), max_length=MAX_NAMES)
+    published_at: Time | None = Field(
+        default=None,
+        description="seconds since 1970-01-01 UTC or ISO 8601 with a zone; for a new video, now if left out",
+    )
+    is_available: bool = Field(default=True, description="whether it may be shown")
+    maturity_rating: int = Field(default=0, ge=0, le=21, description="least suitable age")
+
+
+VideosIn: TypeAlias = Annotated[list[VideoIn], Field(min_length=1, max_length=MAX_UPLOADS)]
+OneOrMoreVideos: TypeAlias = Annotated[
+    Annotated[VideoIn, Tag("video")] | Annotated[VideosIn, Tag("videos")],
+    Discriminator(lambda given: "videos" if isinstance(given, list) else "video"),
+]
+
+
 class InvocationIn(_In):
     """A request in the manner of SageMaker."""
 
@@ -144,6 +204,7 @@ class RecommendationsOut(BaseModel):
 
     user_id: int | str | None
     recommendations: list[RecommendationOut]
+    cursor: str | None = Field(description="asks for the next page; null where the list ends or is not paged")
     request_id: str
     model_version: str
     experiment_variant: str | None
@@ -209,6 +270,28 @@ class FeedbacksOut(BaseModel):
 
     status: Literal["accepted"]
     event_ids: list[str]
+    request_id: str
+
+
+class UploadedOut(BaseModel):
+    """One video that is in the catalogue now."""
+
+    video_id: int | str
+    new: bool = Field(description="false where the catalogue had it, and its record was replaced")
+
+
+class UploadsOut(BaseModel):
+    """All videos of the list are in the catalogue now, in the order of the list."""
+
+    videos: list[UploadedOut]
+    request_id: str
+
+
+class WithdrawnOut(BaseModel):
+    """The video is in no list any more."""
+
+    status: Literal["withdrawn"]
+    video_id: int | str
     request_id: str
 
 
