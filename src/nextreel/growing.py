@@ -1,4 +1,4 @@
-"""A release over a catalogue that changes while it is served: each change makes another Recommender of the same models."""
+"""A release over a catalogue that changes while it is served: each change makes another Recommender of its models."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class Growing:
             models = replace(models, two_tower=models.two_tower.among(index.view))
         recommender = self._made(after.catalogue, counters, models)
         self._store.grow(after.catalogue, counters)  # nothing can fail any more
-        self._index, self.models, self.recommender = index, models, recommender
+        # the models last: whoever reads them first, finds all their rows in the catalogue
+        self._index, self.recommender, self.models = index, recommender, models
 
     def append(self, change: Change, catalogue: Catalogue) -> None:
         """Keeps a change of the catalogue for all processes; the next `follow` makes it hold.
