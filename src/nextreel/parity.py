@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nextreel.feature_log import LogFile, Served, open_files
 from nextreel.growing import Growing
 from nextreel.progress import Progress, silent
-from nextreel.store import Counters, LiveStore
+from nextreel.store import Counters, LiveStore, bounded
 from nextreel.system import heading, replayed
 from nextreel.types import BoolArray, FloatArray, NextreelError, UserId, UserState
 
@@ -244,10 +244,12 @@ class _Replay:
                 f"Expected an event at offset {served.counted} of the event log, got {store.counted} as the last one "
                 "up to there. Hint: verify with the home that served the requests."
             )
-        point = AsOf(store, store.user_at(request.user_id, served.user_offset))
+        catalogue = recommender.catalogue
+        person = store.user_at(request.user_id, served.user_offset)
+        point = AsOf(store, bounded(person, len(catalogue), len(catalogue.channel_ids)))
         same = (point.person.offset, point.person.version) == (served.user_offset, served.user_version)
         self.states.add(np.ones((1, 1), np.float32), np.full((1, 1), same, np.float32))
-        rows = recommender.catalogue.rows(served.video_ids)
+        rows = catalogue.rows(served.video_ids)
         if (rows < 0).any():
             raise NextreelError(
                 f"Expected videos of release {recommender.release} in the feature log, got "

@@ -24,13 +24,19 @@ class BoundedStore:
 
     def user(self, user_id: UserId | None) -> UserState:
         """The person's state now, not to be changed."""
-        state = self.store.user(user_id)
-        rows = state.history.rows
-        if len(rows) and rows.max() >= self.videos:
-            state = replace(state, history=within(state.history, self.videos))
-        if max(state.subscribed, default=0) >= self.channels and state.subscribed:
-            state = replace(state, subscribed=frozenset(one for one in state.subscribed if one < self.channels))
-        return state
+        return bounded(self.store.user(user_id), self.videos, self.channels)
+
+
+def bounded(state: UserState, videos: int, channels: int) -> UserState:
+    """The state without what is about later videos and channels; itself where nothing is."""
+    rows = state.history.rows
+    if len(rows) and rows.max() >= videos:
+        state = replace(state, history=within(state.history, videos))
+    if max(state.subscribed | state.blocked, default=-1) >= channels:
+        subscribed = frozenset(code for code in state.subscribed if code < channels)
+        blocked = frozenset(code for code in state.blocked if code < channels)
+        state = replace(state, subscribed=subscribed, blocked=blocked)
+    return state
 
 
 def within(history: History, videos: int) -> History:
