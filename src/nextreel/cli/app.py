@@ -27,6 +27,7 @@ from nextreel.cli import (
     tune,
     value,
     versions,
+    videos,
 )
 from nextreel.types import NextreelError
 
@@ -72,6 +73,7 @@ app.command()(batch.score)
 app.command()(serve.serve)
 app.command()(value.value)
 app.add_typer(releases.app, name="releases")
+app.add_typer(videos.app, name="videos")
 app.add_typer(keys.app, name="keys")
 features.app.command()(historical.history)
 app.add_typer(features.app, name="features")

@@ -137,7 +137,10 @@ def _summary(found: Parity) -> list[str]:
         f"{found.exact:.4%} of the numbers are equal to the last bit."
     ]
     if found.moved:
-        lines.append(f"{found.moved:,} more requests read counters while an event moved them: they are not compared.")
+        lines.append(
+            f"{found.moved:,} more requests read counters while an event moved them, or an older catalogue than others "
+            "did by then: they are not compared."
+        )
     if found.dropped:
         lines.append(f"{found.dropped:,} requests were not logged: the writer could not keep up, or not write.")
     lines += [
