@@ -65,7 +65,7 @@ def proposing(system: System, video_id: VideoId, user_id: str = SOMEONE) -> set[
 
 def test_a_new_video_is_in_the_lists_of_all_systems_within_a_second(opened: Callable[[], System]) -> None:
     here, there = opened(), opened()
-    assert here.upload([Upload(video_id="new", category=likes(here), title="New")]) == [True]
+    assert here.upload([Upload(video_id="new", category=likes(here), title="New")]) == [("new", True)]
     assert "new" in everything(here)
     started = time.monotonic()
     while "new" not in everything(there):
@@ -185,7 +185,7 @@ def test_a_withdrawn_video_comes_back_with_an_upload(opened: Callable[[], System
     changes = system.catalogue.changes
     system.withdraw(video_id)  # it is gone already
     assert system.catalogue.changes == changes
-    assert system.upload([Upload(video_id=video_id, title="Back")]) == [False]
+    assert system.upload([Upload(video_id=video_id, title="Back")]) == [(video_id, False)]
     assert video_id in everything(system)
     assert system.catalogue.titles[system.catalogue.row_of[video_id]] == "Back"
 
@@ -205,11 +205,11 @@ def test_a_video_told_anew_keeps_its_time_of_publication(opened: Callable[[], Sy
 def test_nothing_is_taken_of_a_list_with_a_wrong_video(opened: Callable[[], System]) -> None:
     system = opened()
     with pytest.raises(WrongUpload):
-        system.upload([Upload(video_id="new"), Upload(video_id=7)])
+        system.upload([Upload(video_id="7"), Upload(video_id=7)])
     with pytest.raises(NextreelError, match="No video 'nothing'"):
         system.withdraw("nothing")
     assert system.catalogue.changes == 0
-    assert "new" not in system.catalogue.row_of
+    assert "7" not in system.catalogue.row_of
 
 
 def test_a_change_of_somebody_who_died_before_following_it_is_not_lost(
@@ -217,7 +217,7 @@ def test_a_change_of_somebody_who_died_before_following_it_is_not_lost(
 ) -> None:
     here = opened()
     Changes(here.shared).append(Change(time.time(), (Upload(video_id="new"),)), 1)  # and nothing more
-    assert here.upload([Upload(video_id="newer")]) == [True]
+    assert here.upload([Upload(video_id="newer")]) == [("newer", True)]
     for system in here, opened():
         assert system.catalogue.video_ids[-2:].tolist() == ["new", "newer"]
 
@@ -233,7 +233,7 @@ def test_two_writers_at_once_have_one_order(opened: Callable[[], System], monkey
             there.upload([Upload(video_id="both", title="first")])
 
     monkeypatch.setattr(here, "_catch_up", overtaken)
-    assert here.upload([Upload(video_id="both", title="second")]) == [False]  # the other one was new
+    assert here.upload([Upload(video_id="both", title="second")]) == [("both", False)]  # the other one was new
     for system in here, opened():
         assert system.catalogue.titles[system.catalogue.row_of["both"]] == "second"
         assert system.catalogue.changes == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from nextreel.uploads import (
     Released,
     Upload,
     WrongUpload,
-    check,
     decode,
     encode,
+    entering,
     extended,
     key_of,
     taken,
@@ -191,12 +191,23 @@ def test_a_part_of_a_catalogue_has_the_rows_in_their_order(four: Catalogue) -> N
     np.testing.assert_array_equal(part.categories, four.categories[[3, 1]])
 
 
-def test_an_id_that_repeats_or_is_of_another_type_is_refused(four: Catalogue) -> None:
+def test_ids_become_of_the_type_that_the_catalogue_has(four: Catalogue) -> None:
+    numbers, texts = entering([Upload(video_id="7", channel_id="8")], four), replace(four, channel_ids=(1, 2))
+    assert [(one.video_id, one.channel_id) for one in numbers] == [(7, "8")]
+    assert [one.channel_id for one in entering([Upload(video_id=7, channel_id="8")], texts)] == [8]
+    texts = replace(four, video_ids=np.array(["a", "b", "c", "d"], object))
+    assert [one.video_id for one in entering([Upload(video_id=7), Upload(video_id="x")], texts)] == ["7", "x"]
+
+
+@pytest.mark.parametrize("video_id", ["x", "007", str(2**63)])
+def test_an_id_that_cannot_be_of_that_type_is_refused(four: Catalogue, video_id: str) -> None:
+    with pytest.raises(WrongUpload, match=rf"Expected a whole number of 64 bits.*got '{video_id}'"):
+        entering([Upload(video_id=video_id)], four)
+
+
+def test_an_id_that_repeats_is_refused(four: Catalogue) -> None:
     with pytest.raises(WrongUpload, match=r"each video once, got 900 twice.*Hint"):
-        check([FULL, FULL], four)
-    with pytest.raises(WrongUpload, match=r"Expected a whole number as the id of a video.*got 'x'"):
-        check([Upload(video_id="x")], four)
-    check([FULL], four)
+        entering([FULL, Upload(video_id="900")], four)
 
 
 IDS = st.sampled_from([100, 103, 900, 901, 902])

@@ -46,7 +46,7 @@ from nextreel.types import (
     UserId,
     VideoId,
 )
-from nextreel.uploads import Change, Changes, Upload, check
+from nextreel.uploads import Change, Changes, Upload, entering
 from nextreel.why import Why, why
 
 log = logging.getLogger(__name__)
@@ -184,19 +184,18 @@ class System:
         self._catch_up()
         return offsets
 
-    def upload(self, uploads: Sequence[Upload]) -> list[bool]:
-        """Whether each video is new: all of them are in the catalogue, or told anew there, or none where one is wrong.
+    def upload(self, uploads: Sequence[Upload]) -> list[tuple[VideoId, bool]]:
+        """Id of each video and whether it is new: all are in the catalogue, or told anew, or none where one is wrong.
 
         They are kept for all processes of the home, whose next lists know them; a new one without a time of
-        publication is published now. Raises `WrongUpload` for ids that repeat or are of another type.
+        publication is published now. Raises `WrongUpload` as `entering` does.
         """
         while True:
             self._catch_up()
             catalogue = self.recommender.catalogue
-            check(uploads, catalogue)
-            dated = tuple(self._dated(one, catalogue) for one in uploads)
+            dated = tuple(self._dated(one, catalogue) for one in entering(uploads, catalogue))
             if self._kept(Change(time.time(), uploads=dated), catalogue):
-                return [one.video_id not in catalogue.row_of for one in uploads]
+                return [(one.video_id, one.video_id not in catalogue.row_of) for one in dated]
 
     def withdraw(self, video_id: VideoId) -> None:
         """Takes a video out of every list; what was done with it still counts. Raises `NextreelError` where none is."""

@@ -6,6 +6,7 @@ under the next number; whoever serves follows them in that order. So a row, once
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from nextreel.types import UNKNOWN, BoolArray, Catalogue, KeyValue, NextreelError, RowArray, VideoId
 
 _VERSION = b"\x01"
+_INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 _LOOKED_FOR = 4  # numbers that a look asks for at first; four times as many whenever all of them are there
 _MOST_LOOKED_FOR = 256
 
@@ -115,17 +117,35 @@ class Changes:
         self._shared.put_many([(key_of(number), encode(change), 0)])
 
 
-def check(uploads: Sequence[Upload], catalogue: Catalogue) -> None:
-    """Raises `WrongUpload` where an id is there twice, or is of another type than the ids of the catalogue."""
-    seen: set[VideoId] = set()
+def entering(uploads: Sequence[Upload], catalogue: Catalogue) -> list[Upload]:
+    """The uploads with ids of the types that the catalogue's are of: 7 and "7" are one video, and one channel.
+
+    Raises `WrongUpload` where an id is there twice, or cannot be of that type.
+    """
     whole = catalogue.video_ids.dtype.kind == "i"
+    whole_channels = isinstance(next(iter(catalogue.channel_ids), ""), int)
+    seen: set[VideoId] = set()
+    found = []
     for one in uploads:
-        if one.video_id in seen:
-            raise WrongUpload(f"Expected each video once, got {one.video_id!r} twice. Hint: send its newest record.")
-        if isinstance(one.video_id, int) != whole:
-            kind = "a whole number" if whole else "text"
-            raise WrongUpload(f"Expected {kind} as the id of a video, as in the catalogue, got {one.video_id!r}.")
-        seen.add(one.video_id)
+        video_id, channel_id = _as(one.video_id, whole), one.channel_id
+        if isinstance(video_id, int) != whole:
+            raise WrongUpload(
+                f"Expected a whole number of 64 bits as the id of a video, as in the catalogue, got {one.video_id!r}."
+            )
+        if video_id in seen:
+            raise WrongUpload(f"Expected each video once, got {video_id!r} twice. Hint: send its newest record.")
+        seen.add(video_id)
+        channel_id = None if channel_id is None else _as(channel_id, whole_channels)
+        found.append(msgspec.structs.replace(one, video_id=video_id, channel_id=channel_id))
+    return found
+
+
+def _as(given: int | str, whole: bool) -> int | str:
+    """The id as a whole number where it is one and may be, else as text."""
+    text = str(given)
+    if whole and _INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63:
+        return int(text)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,5 +70,5 @@ def test_more_videos_than_one_change_holds_are_all_added(home: Path, tmp_path: P
     assert "501 new videos, 0 told anew" in run("videos", "add", tmp_path / "videos.csv", "--home", home)
     system = open_system(home)
     assert (system.catalogue.changes, len(system.catalogue)) == (2, 120 + 501)
-    assert system.upload([Upload(video_id="new-500")]) == [False]
+    assert system.upload([Upload(video_id="new-500")]) == [("new-500", False)]
     system.close()

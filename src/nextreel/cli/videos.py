@@ -27,10 +27,10 @@ def add(
     """Add the videos of a file; those that are there already get their new record. Servers follow within a second."""
     uploads = _read(file)
     with opened(home) as system:
-        new = [
-            one for start in range(0, len(uploads), AT_ONCE) for one in system.upload(uploads[start : start + AT_ONCE])
-        ]
-    show.out.print(f"{sum(new):,} new videos, {len(new) - sum(new):,} told anew")
+        cuts = range(0, len(uploads), AT_ONCE)
+        told = [one for start in cuts for one in system.upload(uploads[start : start + AT_ONCE])]
+    many = sum(is_new for _, is_new in told)
+    show.out.print(f"{many:,} new videos, {len(told) - many:,} told anew")
 
 
 @app.command()
