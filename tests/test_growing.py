@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from shutil import copytree
 from subprocess import PIPE, Popen
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from nextreel.backends import open_key_value
 from nextreel.system import SHARED, System, open_system
@@ -157,6 +160,33 @@ def test_a_list_that_is_being_made_goes_on_over_the_catalogue_it_began_with(open
     assert (slate.level, slate.trace.failures) == ("full", {})
     assert "new" not in slate.video_ids
     assert len(old.store.counters) == n
+
+
+def test_lists_are_answered_in_full_while_videos_come_and_go(opened: Callable[[], System]) -> None:
+    writer, reader = opened(), opened()
+    failed: list[object] = []
+    done = False
+
+    def ask(system: System, number: int) -> None:
+        while not done:
+            slate = system.recommend(Request(f"person-{number}", system.now(), 30))
+            good = slate.level == "full" and not slate.trace.failures and len(set(slate.video_ids)) == 30
+            failed.extend([] if good else [(slate.level, slate.trace.failures)])
+
+    threads = [Thread(target=ask, args=(system, number)) for system in (writer, reader) for number in (7, 8)]
+    for thread in threads:
+        thread.start()
+    for number in range(30):
+        writer.upload([Upload(video_id=f"new-{number}", category="Music", channel_id=f"channel-{number}")])
+        event = Event(f"person-{7 + number % 2}", writer.now(), Kind.LIKE, f"new-{number}")
+        writer.feedback([event])
+        if number % 3 == 0:
+            reader.withdraw(f"new-{number}")
+    done = True
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert writer.catalogue.changes == 40
 
 
 def test_a_withdrawn_video_is_in_no_list_of_anybody_and_of_no_later_system(opened: Callable[[], System]) -> None:
@@ -331,7 +361,13 @@ def test_any_changes_followed_one_by_one_equal_opening_anew(
         assert (slate.level, slate.trace.failures) == ("full", {})
         towers, counters = system._growing.models.two_tower, system.store.counters
         assert towers is not None
-        columns = (slate.value, towers.vectors, counters.likes, counters.trend, system.catalogue.available)
+        columns: tuple[NDArray[Any], ...] = (
+            slate.value,
+            towers.vectors,
+            counters.likes,
+            counters.trend,
+            system.catalogue.available,
+        )
         answers.append((slate.video_ids, system.catalogue.category_names, list(system.catalogue.titles), columns))
         system.close()
     for one in answers[:-1]:

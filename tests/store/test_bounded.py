@@ -24,7 +24,7 @@ def test_later_videos_and_channels_are_left_out(person: Callable[..., UserState]
     assert less.history.rows.tolist() == [0, 4, 0]
     assert less.history.at.tolist() == [1, 3, 5]
     assert less.history.weights.tolist() == [1, 3, 5]
-    assert (less.subscribed, less.blocked) == ({0}, {1})
+    assert (less.subscribed, less.blocked) == (frozenset({0}), frozenset({1}))
     assert (less.user_id, less.version, less.known) == (state.user_id, state.version, state.known)
     assert state.history.rows.tolist() == [0, 5, 4, 9, 0]  # the store's own state stays
     assert state.subscribed == {0, 3}
