@@ -1,7 +1,7 @@
 """What one more video costs a catalogue that has grown while it is served: to write it, to follow it, the next lists.
 
-A copy of a home gets `--rows` videos by uploads of 500, so that all of their vectors lie beside the index of its release:
-the worst case. Then one video after another is uploaded, and a second system follows.
+A copy of a home gets `--rows` videos by uploads of 500, so that all of their vectors lie beside the index of its
+release: the worst case. Then one video after another is uploaded, and a second system follows.
 
     python benchmarks/uploads.py --home var
 """
