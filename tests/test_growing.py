@@ -272,7 +272,7 @@ def test_two_writers_at_once_have_one_order(opened: Callable[[], System], monkey
 def test_changes_lie_in_the_store_that_the_url_names(home: Path, redis_url: str) -> None:
     url = f"{redis_url}?prefix=test-growing"
     system = open_system(home, clock="end", state_url=url)
-    system.upload([Upload(video_id="new")])
+    system.upload([Upload(video_id="new", published_at=5.0)])
     system.close()
     again = open_system(home, clock="end", state_url=url)
     assert "new" in everything(again)

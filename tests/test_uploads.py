@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nextreel.backends import open_key_value
 from nextreel.data.dataset import Tables, assemble
+from nextreel.listed import Episodes, Rights
 from nextreel.types import UNKNOWN, Catalogue, Conflict, NextreelError
 from nextreel.uploads import (
     Change,
@@ -41,6 +42,10 @@ FULL = Upload(
     tags=("rye", "oven"),
     published_at=1_000.0,
     maturity_rating=12,
+    series="bakes",
+    episode=3,
+    regions=("DE", "FR"),
+    available_until=5_000.0,
 )
 
 
@@ -54,12 +59,14 @@ def after(catalogue: Catalogue, *changes: Change, at: float = -np.inf) -> Catalo
     return extended(catalogue, changes, Released.of(catalogue, at)).catalogue
 
 
-def assert_same(one: Catalogue, other: Catalogue) -> None:
-    for field in fields(Catalogue):
+def assert_same(one: Catalogue | Rights | Episodes, other: object) -> None:
+    for field in fields(one):
         left, right = getattr(one, field.name), getattr(other, field.name)
         if isinstance(left, np.ndarray):
             np.testing.assert_array_equal(left, right, field.name)
             assert left.dtype == right.dtype, field.name
+        elif isinstance(left, Rights | Episodes):
+            assert_same(left, right)
         else:
             assert left == right, field.name
 
@@ -108,7 +115,32 @@ def test_a_new_video_gets_the_next_row_and_new_names_the_next_codes(four: Catalo
     assert grown.titles[row] == "Bread"
     assert list(grown.tags[row]) == ["rye", "oven"]
     assert grown.available[row]
+    assert (grown.series_ids[grown.series[row]], grown.episode[row]) == ("bakes", 3)
     assert grown.changes == 1
+
+
+def test_rights_are_those_of_the_newest_record(four: Catalogue) -> None:
+    every = np.arange(5, dtype=np.int32)
+    limited = after(four, Change(0.0, (FULL, Upload(video_id=101, available_from=100.0))))
+    assert limited.rights is not None
+    assert limited.rights.allow(every, "fr", 200.0).tolist() == [True, True, True, True, True]
+    assert limited.rights.allow(every, "fr", 50.0).tolist() == [True, False, True, True, True]
+    assert limited.rights.allow(every, "PT", 200.0).tolist() == [True, True, True, True, False]
+    assert limited.rights.allow(every, "DE", 6_000.0).tolist() == [True, True, True, True, False]
+    one_more = after(limited, Change(0.0, (Upload(video_id=901), Upload(video_id=101))))
+    assert one_more.rights is not None
+    assert one_more.rights.allow(np.arange(6), "PT", 50.0).tolist() == [True, True, True, True, False, True]
+    assert after(one_more, Change(0.0, (Upload(video_id=900),))).rights is None
+    part = taken(limited, np.array([4, 0, 1], np.int32))
+    assert part.rights is not None
+    assert part.rights.allow(np.arange(3), "PT", 50.0).tolist() == [False, True, False]
+
+
+def test_episodes_of_a_series_are_in_their_order_whenever_they_come(four: Catalogue) -> None:
+    second, first = (Upload(video_id=900 + n, series=7, episode=n) for n in (2, 1))
+    grown = after(four, Change(0.0, (second,)), Change(1.0, (first,)))
+    assert grown.series_ids == (7,)
+    assert grown.episodes.rows.tolist() == [5, 4]
 
 
 def test_rows_that_nothing_was_said_of_stay_as_they_are(four: Catalogue) -> None:
@@ -167,10 +199,11 @@ def test_an_upload_is_what_a_data_set_makes_of_the_same_record() -> None:
         "video_id": [900], "channel_id": ["cooks"], "title": ["Bread"], "description": ["How to bake it"],
         "category": ["food"], "child_categories": [["baking", "food at home"]], "language": ["pt"],
         "duration": [61.5], "tags": [["rye", "oven"]], "published_at": [1_000.0], "is_available": [True],
-        "maturity_rating": [12],
+        "maturity_rating": [12], "series": ["bakes"], "episode": [3], "regions": [["DE", "FR"]],
+        "available_from": [None], "available_until": [5_000.0],
     }  # fmt: skip
     other = {name: [None] for name in record} | {"video_id": [100], "tags": [[]], "child_categories": [[]]}
-    types = pl.DataFrame(record).schema
+    types = pl.DataFrame(record).schema | {"available_from": pl.Float64()}
     events = pl.DataFrame({"user_id": [1], "video_id": [100], "timestamp": [1.0], "kind": [2]})
     whole = assemble(
         Tables(events, videos=pl.DataFrame({n: other[n] + record[n] for n in record}, types)), ()
@@ -178,8 +211,11 @@ def test_an_upload_is_what_a_data_set_makes_of_the_same_record() -> None:
     before = assemble(Tables(events, videos=pl.DataFrame(other, types)), ()).catalogue
     grown = after(before, Change(0.0, (FULL,)))
     assert grown.texts[1] == whole.texts[1]
+    assert grown.rights is not None
+    assert_same(grown.rights, whole.rights)
+    assert grown.series_ids == whole.series_ids
     assert {grown.category_names[one] for one in np.flatnonzero(grown.categories[1])} == set(whole.category_names)
-    for name in ("video_ids", "duration", "published_at", "maturity", "available"):
+    for name in ("video_ids", "duration", "published_at", "maturity", "available", "episode"):
         np.testing.assert_array_equal(getattr(grown, name), getattr(whole, name), name)
 
 
@@ -221,6 +257,10 @@ UPLOADS = st.builds(
     language=st.none() | NAMES,
     tags=st.lists(NAMES, max_size=2).map(tuple),
     is_available=st.booleans(),
+    series=st.none() | NAMES,
+    episode=st.none() | st.integers(0, 3),
+    regions=st.sampled_from([(), (), ("DE",), ("FR", "DE")]),
+    available_from=st.none() | st.just(5.0),
 )
 CHANGES = st.lists(
     st.builds(
@@ -238,7 +278,8 @@ CHANGES = st.lists(
 def test_changes_one_by_one_and_all_at_once_give_the_same_catalogue(
     catalogue_of: Callable[..., Catalogue], changes: list[Change], cut: int
 ) -> None:
-    four = catalogue_of([[0], [0, 1], [2], []])
+    rights = Rights.of(np.array([0, 1, 1]), ["PT", "DE", None], np.zeros(3), np.full(3, np.nan), 4)
+    four = catalogue_of([[0], [0, 1], [2], []], rights=rights)
     released = Released.of(four, 10.0)
     one_by_one = four
     for change in changes:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from nextreel.listed import Rights, entries
 from nextreel.types import UNKNOWN, BoolArray, Catalogue, KeyValue, NextreelError, RowArray, VideoId
 
 _VERSION = b"\x01"
@@ -42,6 +43,20 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     published_at: float | None = None
     is_available: bool = True
     maturity_rating: int = 0  # least suitable age
+    series: int | str | None = None
+    episode: int | None = None  # number within the series
+    regions: tuple[str, ...] = ()  # where alone it may be shown; everywhere without any
+    available_from: float | None = None
+    available_until: float | None = None  # from when on it may no longer be shown
+
+    @property
+    def rights(self) -> list[tuple[str | None, float, float]]:
+        """Region, beginning and end of each right to show it; none where it may be shown everywhere and always."""
+        if not self.regions and self.available_from is None and self.available_until is None:
+            return []
+        since = np.nan if self.available_from is None else self.available_from
+        until = np.nan if self.available_until is None else self.available_until
+        return [(region, since, until) for region in self.regions or (None,)]
 
     @property
     def text(self) -> str:
@@ -118,16 +133,17 @@ class Changes:
 
 
 def entering(uploads: Sequence[Upload], catalogue: Catalogue) -> list[Upload]:
-    """The uploads with ids of the types that the catalogue's are of: 7 and "7" are one video, and one channel.
+    """The uploads with ids of the types that the catalogue's are of: 7 and "7" are one video, channel or series.
 
     Raises `WrongUpload` where an id is there twice, or cannot be of that type.
     """
     whole = catalogue.video_ids.dtype.kind == "i"
     whole_channels = isinstance(next(iter(catalogue.channel_ids), ""), int)
+    whole_series = isinstance(next(iter(catalogue.series_ids), ""), int)
     seen: set[VideoId] = set()
     found = []
     for one in uploads:
-        video_id, channel_id = _as(one.video_id, whole), one.channel_id
+        video_id = _as(one.video_id, whole)
         if isinstance(video_id, int) != whole:
             raise WrongUpload(
                 f"Expected a whole number of 64 bits as the id of a video, as in the catalogue, got {one.video_id!r}."
@@ -135,8 +151,9 @@ def entering(uploads: Sequence[Upload], catalogue: Catalogue) -> list[Upload]:
         if video_id in seen:
             raise WrongUpload(f"Expected each video once, got {video_id!r} twice. Hint: send its newest record.")
         seen.add(video_id)
-        channel_id = None if channel_id is None else _as(channel_id, whole_channels)
-        found.append(msgspec.structs.replace(one, video_id=video_id, channel_id=channel_id))
+        channel_id = None if one.channel_id is None else _as(one.channel_id, whole_channels)
+        series = None if one.series is None else _as(one.series, whole_series)
+        found.append(msgspec.structs.replace(one, video_id=video_id, channel_id=channel_id, series=series))
     return found
 
 
@@ -191,15 +208,18 @@ def extended(catalogue: Catalogue, changes: Sequence[Change], released: Released
             told[row], available[row] = upload, upload.is_available
         available.update((row_of[video_id], False) for video_id in change.withdrawn if video_id in row_of)
     rows = np.array(sorted(told), np.int32)
+    uploads = [told[row] for row in rows.tolist()]
     columns = _grown(catalogue, len(row_of), len(names.category))
-    _tell(columns, [told[row] for row in rows.tolist()], rows, names)
+    _tell(columns, uploads, rows, names)
     touched = np.array(sorted(available), np.int32)
     columns["available"][touched] = [available[row] for row in touched.tolist()]
     after = replace(
         catalogue,
         **columns,
         category_names=tuple(names.category),
-        channel_ids=tuple(names.channels),
+        channel_ids=tuple(names.channel.ids),
+        series_ids=tuple(names.series.ids),
+        rights=_rights(catalogue, uploads, rows, len(row_of)),
         language_names=tuple(names.language),
         row_of=row_of,
         changes=catalogue.changes + len(changes),
@@ -214,11 +234,36 @@ def taken(catalogue: Catalogue, rows: RowArray) -> Catalogue:
         column = getattr(catalogue, name)
         columns[name] = [column[row] for row in rows.tolist()] if column else ()
     row_of = {video_id: row for row, video_id in enumerate(columns["video_ids"].tolist())}
-    return replace(catalogue, **columns, row_of=row_of)
+    rights = catalogue.rights
+    if rights is not None:
+        owner, entry = entries(rights.starts, rows)
+        starts = np.searchsorted(owner, np.arange(len(rows) + 1)).astype(np.int64)
+        rights = replace(
+            rights, starts=starts, region=rights.region[entry], since=rights.since[entry], until=rights.until[entry]
+        )
+    return replace(catalogue, **columns, row_of=row_of, rights=rights)
+
+
+class _Ids:
+    """Codes of ids, which go on where the catalogue's end; 7 and "7" are one."""
+
+    def __init__(self, ids: Sequence[VideoId]) -> None:
+        self.ids = list(ids)
+        self._codes = {str(one): code for code, one in enumerate(self.ids)}
+
+    def learn(self, given: VideoId | None) -> None:
+        """Gives a code to an id that has none."""
+        if given is not None and str(given) not in self._codes:
+            self._codes[str(given)] = len(self.ids)
+            self.ids.append(given)
+
+    def code(self, given: VideoId | None) -> int:
+        """The code of an id that was learnt, UNKNOWN for none."""
+        return UNKNOWN if given is None else self._codes[str(given)]
 
 
 class _Names:
-    """Codes of categories, channels and languages, which go on where the catalogue's end.
+    """Codes of categories, languages, channels and series, which go on where the catalogue's end.
 
     A superseded upload gives its names their codes too: who followed it and who reads it later count alike.
     """
@@ -226,8 +271,7 @@ class _Names:
     def __init__(self, catalogue: Catalogue) -> None:
         self.category = {name: code for code, name in enumerate(catalogue.category_names)}
         self.language = {name: code for code, name in enumerate(catalogue.language_names)}
-        self.channels = list(catalogue.channel_ids)
-        self._channel = {str(channel_id): code for code, channel_id in enumerate(self.channels)}
+        self.channel, self.series = _Ids(catalogue.channel_ids), _Ids(catalogue.series_ids)
 
     def learn(self, upload: Upload) -> None:
         """Gives a code to every name that has none."""
@@ -236,13 +280,32 @@ class _Names:
                 self.category.setdefault(name, len(self.category))
         if upload.language is not None:
             self.language.setdefault(upload.language, len(self.language))
-        if upload.channel_id is not None and str(upload.channel_id) not in self._channel:
-            self._channel[str(upload.channel_id)] = len(self.channels)
-            self.channels.append(upload.channel_id)
+        self.channel.learn(upload.channel_id)
+        self.series.learn(upload.series)
 
-    def channel_code(self, channel_id: VideoId | None) -> int:
-        """The channel's code, UNKNOWN for none."""
-        return UNKNOWN if channel_id is None else self._channel[str(channel_id)]
+
+def _rights(catalogue: Catalogue, uploads: Sequence[Upload], rows: RowArray, videos: int) -> Rights | None:
+    """The rights of all videos, where those of the rows are what their uploads say; None where there are none."""
+    old, before = catalogue.rights, len(catalogue)
+    told = [(row, *entry) for row, one in zip(rows.tolist(), uploads, strict=True) for entry in one.rights]
+    if old is None:
+        old = Rights.of(np.empty(0, np.int32), [], np.empty(0), np.empty(0), before)
+    owner = np.repeat(np.arange(before), np.diff(old.starts))
+    kept = ~np.isin(owner, rows)
+    if not told and kept.all():
+        longer = np.concatenate([old.starts, np.full(videos - before, old.starts[-1])])
+        return replace(old, starts=longer) if len(owner) else None
+    names = np.array([*old.region_names, None], object)  # the last, -1, is anywhere
+    region, since, until = zip(*(entry[1:] for entry in told), strict=True) if told else ((), (), ())
+    if not told and not kept.any():
+        return None
+    return Rights.of(
+        np.concatenate([owner[kept], np.array([entry[0] for entry in told], np.int64)]),
+        [*names[old.region[kept]].tolist(), *region],
+        np.concatenate([old.since[kept], np.array(since, np.float64)]),
+        np.concatenate([old.until[kept], np.array(until, np.float64)]),
+        videos,
+    )
 
 
 def _columns(catalogue: Catalogue) -> dict[str, NDArray[Any]]:
@@ -288,7 +351,9 @@ def _tell(columns: dict[str, Any], uploads: Sequence[Upload], rows: RowArray, na
         columns["categories"][row] = 0.0
         given = (one.category, *one.child_categories)
         columns["categories"][row, [names.category[name] for name in given if name is not None]] = 1.0
-        columns["channel"][row] = names.channel_code(one.channel_id)
+        columns["channel"][row] = names.channel.code(one.channel_id)
+        columns["series"][row] = names.series.code(one.series)
+        columns["episode"][row] = UNKNOWN if one.episode is None else one.episode
         columns["language"][row] = UNKNOWN if one.language is None else names.language[one.language]
         columns["duration"][row] = np.nan if one.duration is None else one.duration
         columns["published_at"][row] = np.nan if one.published_at is None else one.published_at

@@ -25,9 +25,14 @@ WHOLE = {
     "language": "pt",
     "duration": 61.5,
     "tags": ["rye", "oven"],
-    "published_at": "2026-01-01T01:00:00+01:00",
+    "published_at": "2025-01-01T01:00:00+01:00",
     "is_available": True,
     "maturity_rating": 12,
+    "series": "bakes",
+    "episode": 3,
+    "regions": ["DE", "FR"],
+    "available_from": 0,
+    "available_until": "2099-12-31T00:00:00Z",
 }
 
 
@@ -45,7 +50,7 @@ def server(real: System) -> Iterator[TestClient]:
 def shown(server: TestClient) -> dict[str, dict[str, Any]]:
     """Every video that a stranger may be shown, by id."""
     found: dict[str, dict[str, Any]] = {}
-    body: dict[str, Any] = {"num_recommendations": 100}
+    body: dict[str, Any] = {"num_recommendations": 100, "context": {"country": "DE"}}
     answer = server.post("/recommendations", json=body | {"exclude": list(found)}).json()
     while answer["recommendations"]:
         found |= {one["video_id"]: one for one in answer["recommendations"]}
@@ -60,8 +65,11 @@ def test_a_whole_record_is_taken_and_shown(server: TestClient, real: System) -> 
     one = shown(server)["new"]
     assert (one["title"], one["category"]) == ("Rye bread", "Baking")
     catalogue, row = real.catalogue, real.catalogue.row_of["new"]
-    assert catalogue.published_at[row] == 1_767_225_600.0
+    assert catalogue.published_at[row] == 1_735_689_600.0
     assert catalogue.channel_ids[catalogue.channel[row]] == "a new channel"
+    assert (catalogue.series_ids[catalogue.series[row]], catalogue.episode[row]) == ("bakes", 3)
+    elsewhere = {"num_recommendations": 100, "context": {"country": "PT"}}
+    assert '"new"' not in server.post("/recommendations", json=elsewhere).text
     assert (catalogue.maturity[row], catalogue.duration[row], catalogue.tags[row]) == (12, 61.5, ["rye", "oven"])
 
 
@@ -128,7 +136,7 @@ def test_an_unknown_video_cannot_be_deleted(server: TestClient) -> None:
 
 
 def test_feedback_on_a_new_video_is_taken(server: TestClient, real: System) -> None:
-    server.post("/videos", json=WHOLE)
+    server.post("/videos", json=WHOLE | {"regions": []})
     sent = server.post("/feedback", json={"user_id": "person-7", "video_id": "new", "event_type": "like"})
     assert sent.status_code == 202
     assert real.store.counters.likes[-1] == 1

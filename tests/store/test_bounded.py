@@ -20,7 +20,10 @@ def test_a_state_of_this_catalogue_is_given_as_it_is(person: Callable[..., UserS
 def test_later_videos_and_channels_are_left_out(person: Callable[..., UserState]) -> None:
     state = person([0, 5, 4, 9, 0], at=[1, 2, 3, 4, 5], weights=[1, 2, 3, 4, 5])
     state.subscribed, state.blocked = frozenset({0, 3}), frozenset({1, 2})
+    state.shown_rows, state.shown_at = np.array([6, 2], np.int32), np.array([1.0, 2.0])
+    state.partly = {7: (1.0, 2.0), 3: (4.0, 5.0)}
     less = bounded(state, 5, 2)
+    assert (less.shown_rows.tolist(), less.shown_at.tolist(), less.partly) == ([2], [2.0], {3: (4.0, 5.0)})
     assert less.history.rows.tolist() == [0, 4, 0]
     assert less.history.at.tolist() == [1, 3, 5]
     assert less.history.weights.tolist() == [1, 3, 5]

@@ -22,6 +22,7 @@ MAX_ITEMS = 100  # videos in one answer
 MAX_EXCLUDED = 1000
 MAX_EVENTS = 500  # of one list of feedback
 MAX_UPLOADS = 500  # of one list of videos
+MAX_REGIONS = 250  # of one video
 MAX_NAMES = 50  # child categories, or tags, of one video
 LATEST = 4_102_444_800.0  # 2100-01-01 UTC, the last time of publication
 
@@ -77,6 +78,7 @@ class FiltersIn(_In):
     categories: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
     languages: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
     max_maturity: int | None = Field(default=None, ge=0, le=120, description="least suitable age that may be shown")
+    max_age_days: FiniteFloat | None = Field(default=None, gt=0, description="only videos that came out so lately")
 
 
 class RecommendationsIn(_In):
@@ -166,6 +168,11 @@ class VideoIn(_In):
     )
     is_available: bool = Field(default=True, description="whether it may be shown")
     maturity_rating: int = Field(default=0, ge=0, le=21, description="least suitable age")
+    series: Id | None = None
+    episode: int | None = Field(default=None, ge=0, le=1_000_000_000, description="number within the series")
+    regions: tuple[Text, ...] = Field(default=(), max_length=MAX_REGIONS, description="where alone it may be shown")
+    available_from: Time | None = None
+    available_until: Time | None = Field(default=None, description="from when on it may no longer be shown")
 
 
 VideosIn: TypeAlias = Annotated[list[VideoIn], Field(min_length=1, max_length=MAX_UPLOADS)]

@@ -32,6 +32,11 @@ def bounded(state: UserState, videos: int, channels: int) -> UserState:
     rows = state.history.rows
     if len(rows) and rows.max() >= videos:
         state = replace(state, history=within(state.history, videos))
+    shown = state.shown_rows
+    if len(shown) and shown.max() >= videos:
+        state = replace(state, shown_rows=shown[shown < videos], shown_at=state.shown_at[shown < videos])
+    if max(state.partly, default=-1) >= videos:
+        state = replace(state, partly={row: told for row, told in state.partly.items() if row < videos})
     if max(state.subscribed | state.blocked, default=-1) >= channels:
         subscribed = frozenset(code for code in state.subscribed if code < channels)
         blocked = frozenset(code for code in state.blocked if code < channels)
