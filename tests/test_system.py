@@ -181,6 +181,11 @@ def test_a_ranker_that_fails_is_told_as_degraded(system: System, monkeypatch: py
     assert {name: status for name, status, _ in system.health()}["pipeline"] == "degraded"
 
 
+def test_a_release_without_a_ranker_is_healthy(system: System) -> None:
+    system.recommender = replace(system.recommender, ranker=None)
+    assert {name: status for name, status, _ in system.health()}["pipeline"] == "healthy"
+
+
 def test_health_is_good_until_the_log_is_gone(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: status for name, status, _ in system.health()} == {
         "state": "healthy",

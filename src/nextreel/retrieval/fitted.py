@@ -35,7 +35,7 @@ class Beneath:
 
     model: Fitted
     _histories: Cache[History] = field(
-        default_factory=lambda: Cache[History](_REMEMBERED), init=False, repr=False, compare=False
+        default_factory=lambda: Cache[History](_REMEMBERED, "earlier_histories"), init=False, repr=False, compare=False
     )
 
     @property

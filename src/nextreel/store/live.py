@@ -23,6 +23,7 @@ from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
 from nextreel.store.memory import MemoryStore, advance, relevance_of
+from nextreel.telemetry import CacheMeter
 from nextreel.types import (
     UNKNOWN,
     Catalogue,
@@ -34,6 +35,7 @@ from nextreel.types import (
     KeyValue,
     Kind,
     NextreelError,
+    TimeArray,
     UserId,
     UserState,
     VideoId,
@@ -85,10 +87,12 @@ class LiveStore:
         self._log = log
         self._offset = 0
         self.counted: int | None = 0  # log offset up to which the counters count; None while they are changing
+        self.applied: Callable[[TimeArray], None] | None = None  # told when each event came that is applied now
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
         self.refresh: Callable[[], None] | None = None  # catches up with what the catalogue's changes are
+        self._meter = CacheMeter("states")
 
     def grow(self, catalogue: Catalogue, counters: Counters) -> None:
         """Goes on over a catalogue with more rows and over counters of them; called by `refresh` alone."""
@@ -128,9 +132,12 @@ class LiveStore:
         version = 0 if found is None else found[1]
         with self._cache_lock:
             cached = self._cache.get(user_id)
-            if cached is not None and cached[0] == version:
+            fresh = cached is not None and cached[0] == version
+            if fresh:
                 self._cache.move_to_end(user_id)
-                return cached
+        self._meter.count("hit" if fresh else "miss")
+        if cached is not None and fresh:
+            return cached
         if found is None:
             found = self._snapshot.get_many([key])[0]
             if found is None:
@@ -140,6 +147,7 @@ class LiveStore:
             self._cache[user_id] = (version, state)
             while len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
+            self._meter.holds(len(self._cache))
         return version, state
 
     def follow(self, until: int | None = None) -> int:
@@ -179,6 +187,8 @@ class LiveStore:
         self.counted = None
         self.counters.add(events, graded)
         self.newest_at = max(self.newest_at, float(events.at.max()))
+        if self.applied is not None:
+            self.applied(events.at)
 
     def _advance(self, user_id: UserId, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> None:
         """Writes the person's next state; starts again when another process was quicker."""
