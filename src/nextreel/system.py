@@ -323,6 +323,7 @@ def open_system(
     *,
     clock: Literal["wall", "end"] = "wall",
     state_url: str | None = None,
+    log_url: str | None = None,
     feature_log: Path | None = None,
     feature_log_share: float = 1.0,
     slate_cache_seconds: float = 0.0,
@@ -332,13 +333,14 @@ def open_system(
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
     `state_url` is that of the key-value store which all processes of the home share; a file in the home by default.
+    `log_url` is that of the event log, `log.db` in the home by default. With both the home itself is only read.
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     With `slate_cache_seconds`, equal requests within them get one slate; with `cache_url`, that of a key-value store,
     those of other processes too.
     """
     release = release or production(home)
     shared = open_key_value(_shared_url(home, state_url))
-    growing, store, event_log, value = _load(home, release, overlay=shared, shared=shared)
+    growing, store, event_log, value = _load(home, release, overlay=shared, shared=shared, log_url=log_url)
     store.refresh = growing.follow
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
@@ -406,7 +408,7 @@ def _shared_url(home: Path, state_url: str | None) -> str:
 
 
 def _load(
-    home: Path, release: str, *, overlay: KeyValue, shared: KeyValue
+    home: Path, release: str, *, overlay: KeyValue, shared: KeyValue, log_url: str | None = None
 ) -> tuple[Growing, LiveStore, ClosableEventLog, str]:
     """The release as it was made; states that move on lie in the overlay, changes of the catalogue are shared."""
     registry = Registry(home)
@@ -414,7 +416,7 @@ def _load(
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
-    event_log = open_log(f"sqlite://{home / 'log.db'}")
+    event_log = open_log(log_url or f"sqlite://{home / 'log.db'}")
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, overlay, f"{release}/")
     ranker = load_ranker(folder)
 
