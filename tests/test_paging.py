@@ -34,7 +34,7 @@ class World:
 
     def pages(self) -> Pages:
         """Those of a process of its own."""
-        return Pages(self.shared, self.recommend, self.keeps, self.catalogue)
+        return Pages(self.shared, self.recommend, self.keeps, lambda: self.catalogue)
 
     def keeps(self, request: Request, rows: RowArray) -> BoolArray:
         excluded = self.catalogue.rows(request.exclude)

@@ -29,6 +29,7 @@ from nextreel.serving.current import Serving
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
 from nextreel.types import Event, Feature, FloatArray, Kind, Moment, NextreelError, Request
+from nextreel.uploads import Upload
 
 KINDS = ("impression", "click", "watch", "like", "dislike", "complete", "hide", "share", "comment")
 
@@ -231,6 +232,29 @@ def test_a_log_that_was_cut_off_is_verified_up_to_there_and_told(copy: Path, aga
     assert found.requests + found.moved == again().requests + again().moved - 1
     assert set(found.lost) == {str(path)}
     assert found.lost[str(path)] > 0
+
+
+def test_rows_over_a_catalogue_that_changed_meanwhile_are_computed_again(home: Path) -> None:
+    system, other = opened(home), opened(home)
+    other._followed = np.inf  # it hears of no change
+    with TestClient(create_app(Serving(system), Settings(api_keys=()))) as client:
+        for number in range(6):
+            name = system.catalogue.category_names[number]
+            system.upload([Upload(video_id=f"added-{number}", category=name, channel_id=f"channel-{number}")])
+            system.feedback([Event("person-1", system.now(), Kind.LIKE, f"added-{number}")])
+            busy(client, system, number, 4)
+            other.recommend(Request("person-1", other.now(), 10, f"other-{number}"))
+            if number == 3:
+                system.withdraw("added-1")
+                system.upload([Upload(video_id="v1", category=name, duration=10.0)])
+    other.close()
+    found = verify(home, system.release, home / "features")
+    assert named(found) == {}
+    assert (found.exact, found.requests + found.moved) == (1.0, 6 * 4 + 6)
+    assert found.requests >= 6 * 4
+    answers = [file.read(position) for file in open_files(home / "features") for _, position in file.answers]
+    assert {one.changes for one in answers} >= {0, 1, 8}
+    assert any(video_id == "added-5" for one in answers for video_id in one.video_ids)
 
 
 def test_a_limit_replays_the_first_requests(again: Callable[..., Parity]) -> None:

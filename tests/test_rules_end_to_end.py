@@ -119,7 +119,9 @@ def test_a_page_may_hold_what_one_is_in_the_middle_of(folder: Dataset) -> None:
     kept = [True, True, True, False, False]
     for k in (1, 9):
         assert home.recommender.keeps(Request("ann", NOW, k), rows).tolist() == kept
-    pages = Pages(open_key_value("memory://"), home.recommender.recommend, home.recommender.keeps, folder.catalogue)
+    pages = Pages(
+        open_key_value("memory://"), home.recommender.recommend, home.recommender.keeps, lambda: folder.catalogue
+    )
     page = pages.first(Request("ann", NOW, 1))
     given = page.slate.video_ids
     while page.cursor is not None:

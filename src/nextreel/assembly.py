@@ -24,9 +24,11 @@ from nextreel.ranking.value import formula, named
 from nextreel.relevance import Relevance
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval.als import AlsParams
+from nextreel.retrieval.fitted import fitting
 from nextreel.retrieval.fresh import Fresh, FreshParams
 from nextreel.retrieval.index import Index
 from nextreel.retrieval.item_item import ItemItem, ItemItemParams
+from nextreel.retrieval.live_index import View
 from nextreel.retrieval.multi_query import MultiQueryParams, multi_query
 from nextreel.retrieval.popular import Popular
 from nextreel.retrieval.similar import SimilarParams, directions, similar
@@ -254,10 +256,10 @@ def build(
     space = _space(config, models)
     retrievers: Mapping[str, Retriever | None] = {
         "two_tower": None if models.two_tower is None else models.two_tower.over(counters),
-        "als": models.als,
-        "ease": models.ease,
-        "item_item": models.item_item,
-        "transitions": models.transitions,
+        "als": fitting(models.als, len(catalogue)),
+        "ease": fitting(models.ease, len(catalogue)),
+        "item_item": fitting(models.item_item, len(catalogue)),
+        "transitions": fitting(models.transitions, len(catalogue)),
         "popular_all": Popular(counters, "all"),
         "popular_7d": Popular(counters, "7d") if timed else None,
         "popular_1d": Popular(counters, "1d") if timed else None,
@@ -298,7 +300,7 @@ def build(
     )
 
 
-def _space(config: Config, models: Models) -> Index | None:
+def _space(config: Config, models: Models) -> Index | View | None:
     """Where videos lie near those like them: the towers' index, else the directions of ALS; None where not needed.
 
     Raises `ConfigError` when a source needs it and there is neither.
@@ -306,7 +308,7 @@ def _space(config: Config, models: Models) -> Index | None:
     if config.quotas.similar == config.quotas.multi_query == 0:
         return None
     if models.two_tower is not None:
-        return models.two_tower.index
+        return models.two_tower.space
     if models.als is not None:
         return directions(models.als.item_factors)
     raise ConfigError(

@@ -49,7 +49,7 @@ def load(path: Path) -> Catalogue:
         table = pa.ipc.open_file(source).read_all().combine_chunks()
     names = json.loads(table.schema.metadata[b"nextreel"])
     there = [*_NUMERIC, *(name for name in _SERIES if name in table.column_names)]
-    columns = {name: _numpy(table[name].combine_chunks()) for name in there}
+    columns: dict[str, Any] = {name: _numpy(table[name].combine_chunks()) for name in there}
     width = len(names["category_names"])
     categories = _numpy(table["categories"].combine_chunks().values).reshape(len(table), max(width, 1))[:, :width]
     ids = table["video_id"].to_pylist()

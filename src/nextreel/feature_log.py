@@ -64,6 +64,7 @@ class Served(msgspec.Struct, frozen=True, array_like=True):
     video_ids: tuple[VideoId, ...]  # (n,)
     values: bytes  # float32 by column, deflated: see `matrix`
     scores: bytes  # float32 (n, objectives)
+    changes: int = 0  # of the catalogue that the answer knew
 
     def matrix(self, heading: Heading) -> tuple[FloatArray, FloatArray]:
         """The features (n, columns) that the ranker read, and its scores (n, objectives)."""
@@ -82,6 +83,7 @@ class Seen:
     video_ids: NDArray[Any]  # (n,)
     values: FloatArray  # (n, columns)
     scores: FloatArray  # (n, objectives)
+    changes: int = 0
 
 
 def native(value: Any) -> Any:
@@ -108,6 +110,7 @@ def encode(seen: Seen, dropped: int) -> Served:
         tuple(seen.video_ids.tolist()),
         zlib.compress(columns.tobytes(), 1),
         np.ascontiguousarray(seen.scores, np.float32).tobytes(),
+        seen.changes,
     )
 
 

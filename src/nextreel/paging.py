@@ -80,7 +80,7 @@ _decoder = msgspec.msgpack.Decoder(_Record)
 class Pages:
     """Gives the pages of lists; all processes of a shared store continue each other's.
 
-    `recommend` makes a list, and `keeps` is asked which of some rows may be shown by the request now.
+    `recommend` makes a list, and `keeps` is asked which rows of the `catalogue` of now may be shown by the request.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Pages:
         shared: KeyValue,
         recommend: Callable[[Request], Slate],
         keeps: Callable[[Request, RowArray], BoolArray],
-        catalogue: Catalogue,
+        catalogue: Callable[[], Catalogue],
     ) -> None:
         self._shared = shared
         self._recommend = recommend
@@ -157,14 +157,14 @@ class Pages:
 
     def _showable(self, places: Sequence[Place], asked: Request) -> list[Place]:
         """Those of the places whose video is still there and kept by every filter."""
-        rows = self._catalogue.rows([one.video_id for one in places])
+        rows = self._catalogue().rows([one.video_id for one in places])
         keep = rows != UNKNOWN
         keep[keep] = self._keeps(replace(asked, k=BLOCK), rows[keep])  # of a list as long as the one they are from
         return [one for one, kept in zip(places, keep.tolist(), strict=True) if kept]
 
     def _slate(self, places: Sequence[Place], asked: Request, record: _Record, trace: Trace) -> Slate:
         request = replace(asked, k=max(1, len(places)))
-        return slate_of(places, request, self._catalogue, trace, record.release, record.level)
+        return slate_of(places, request, self._catalogue(), trace, record.release, record.level)
 
 
 def places_of(slate: Slate) -> list[Place]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.feature_log import LogFile, Served, open_files
-from nextreel.pipeline import Recommender
+from nextreel.growing import Growing
 from nextreel.progress import Progress, silent
-from nextreel.store import Counters, LiveStore
+from nextreel.store import Counters, LiveStore, bounded
 from nextreel.system import heading, replayed
 from nextreel.types import BoolArray, FloatArray, NextreelError, UserId, UserState
 
@@ -45,7 +45,9 @@ class Parity:
     release: str
     requests: int  # computed again
     rows: int  # candidates of these requests
-    moved: int  # requests during which the counters changed: they cannot be had again, and are in no other number
+    # requests during which the counters changed, or over a catalogue that others had left behind by then: they cannot
+    # be had again, and are in no other number
+    moved: int
     dropped: int  # requests that the servers had no time to log
     lost: dict[str, int]  # files whose last answer was cut off, and how many bytes are left of it
     columns: tuple[Column, ...]
@@ -134,13 +136,19 @@ def differences(served: FloatArray, again: FloatArray) -> tuple[BoolArray, BoolA
 
 
 def verify(
-    home: Path, release: str, feature_log: Path, limit: int | None = None, progress: Progress = silent
+    home: Path,
+    release: str,
+    feature_log: Path,
+    limit: int | None = None,
+    progress: Progress = silent,
+    state_url: str | None = None,
 ) -> Parity:
     """How the rows that a release served compare with those that its code and state give now.
 
     Requests are replayed in the order of the event log, at most `limit` of them: state and counters follow the log up
-    to what the answer saw, then `Recommender.gather` and `matrix` compute the same candidates again. Raises
-    `NextreelError` when nothing was logged of the release, by other features, or over another event log.
+    to what the answer saw, the catalogue its changes, which are in the store of `state_url`; then `Recommender.gather`
+    and `matrix` compute the same candidates again. Raises `NextreelError` when nothing was logged of the release, by
+    other features, or over another event log.
     """
     files = [file for file in open_files(feature_log) if file.heading is None or file.heading.release == release]
     order = sorted(
@@ -157,23 +165,24 @@ def verify(
             f"Expected an answer in {feature_log} during which no event was counted, got {len(order)} answers that all "
             "saw one. Hint: log a larger share, or a quieter hour."
         )
-    chosen = still[:limit]
+    chosen = sorted((counted, files[number].read(place).changes, number, place) for counted, number, place in still)
+    chosen = chosen[:limit]
     with (
         _one_thread(),
-        replayed(home, release) as (recommender, store),
+        replayed(home, release, state_url) as (growing, store),
         progress("replaying", len(chosen)) as advance,
     ):
-        replay = _Replay(recommender, store)
+        replay = _Replay(growing, store)
         for file in files:
             replay.check(file)
-        for _, number, position in chosen:
+        for _, _, number, position in chosen:
             replay.compare(files[number].read(position))
             advance(1)
     return Parity(
         release=release,
-        requests=len(chosen),
+        requests=len(chosen) - replay.passed,
         rows=replay.rows,
-        moved=len(order) - len(still),
+        moved=len(order) - len(still) + replay.passed,
         dropped=_dropped(files),
         lost={str(file.path): file.lost for file in files if file.lost},
         columns=replay.states.columns() + replay.tally.columns(),
@@ -195,10 +204,11 @@ def _one_thread() -> AbstractContextManager[object]:
 class _Replay:
     """One pass through the event log, with what it found on the way."""
 
-    def __init__(self, recommender: Recommender, store: LiveStore) -> None:
-        self.heading = heading(recommender)
-        self.recommender = recommender
+    def __init__(self, growing: Growing, store: LiveStore) -> None:
+        self.heading = heading(growing.recommender)
+        self.growing = growing
         self.store = store
+        self.passed = 0  # answers over an older catalogue than others that had counted as far
         self.tally = Tally([*self.heading.columns, *(f"ranker_{name}" for name in self.heading.objectives)])
         self.states = Tally([STATE])
         self.rows = 0
@@ -222,17 +232,24 @@ class _Replay:
 
     def compare(self, served: Served) -> None:
         """Computes one answer again, at the moment of which it was, and adds it to the tallies."""
-        request, store, recommender = served.request, self.store, self.recommender
+        request, store = served.request, self.store
+        if served.changes < store.catalogue.changes:
+            self.passed += 1
+            return
+        self.growing.follow(served.changes)
+        recommender = self.growing.recommender
         store.follow(served.counted)
         if store.counted != served.counted:
             raise NextreelError(
                 f"Expected an event at offset {served.counted} of the event log, got {store.counted} as the last one "
                 "up to there. Hint: verify with the home that served the requests."
             )
-        point = AsOf(store, store.user_at(request.user_id, served.user_offset))
+        catalogue = recommender.catalogue
+        person = store.user_at(request.user_id, served.user_offset)
+        point = AsOf(store, bounded(person, len(catalogue), len(catalogue.channel_ids)))
         same = (point.person.offset, point.person.version) == (served.user_offset, served.user_version)
         self.states.add(np.ones((1, 1), np.float32), np.full((1, 1), same, np.float32))
-        rows = recommender.catalogue.rows(served.video_ids)
+        rows = catalogue.rows(served.video_ids)
         if (rows < 0).any():
             raise NextreelError(
                 f"Expected videos of release {recommender.release} in the feature log, got "

@@ -43,7 +43,7 @@ _decoder = msgspec.msgpack.Decoder(_Record)
 class Asked:
     """A request, the state of its person, and who answers: the recommender of an edition.
 
-    The edition says what no part of the request does: the release, how many videos there are, and the value formula.
+    The edition says what no part of the request does: the release, the changes of its catalogue, the value formula.
     """
 
     request: Request

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from nextreel import catalogue as catalogue_file
@@ -23,15 +25,18 @@ from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
 from nextreel.features.describe import Description
 from nextreel.features.person import of_person
+from nextreel.growing import Growing
 from nextreel.paging import Page, Pages
-from nextreel.pipeline import Recommender
+from nextreel.pipeline import Recommender, Store
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
 from nextreel.slates import Asked, SharedSlates, Slates
 from nextreel.store import LiveStore
 from nextreel.telemetry import observe_applied, timed
 from nextreel.types import (
+    BoolArray,
     Catalogue,
+    Conflict,
     Event,
     FloatArray,
     IdArray,
@@ -40,11 +45,13 @@ from nextreel.types import (
     Moment,
     NextreelError,
     Request,
+    RowArray,
     Slate,
     UserId,
     UserState,
     VideoId,
 )
+from nextreel.uploads import Change, Changes, Upload, entering
 from nextreel.why import Why, why
 
 log = logging.getLogger(__name__)
@@ -60,13 +67,12 @@ class System:
 
     def __init__(
         self,
-        recommender: Recommender,
+        growing: Growing,
         store: LiveStore,
         log: ClosableEventLog,
         shared: ClosableKeyValue,
         registry: Registry,
         *,
-        models: Models,
         metrics: dict[str, Any],
         clock: Callable[[], float],
         value: str,
@@ -74,25 +80,32 @@ class System:
         feature_log: FeatureLog | None = None,
         slates: Slates | None = None,
     ) -> None:
-        self.recommender = recommender
+        self._growing = growing
+        self.recommender = growing.recommender
         self.store = store
         store.applied = lambda at: observe_applied(at, clock())
         self.shared = shared  # what all processes of the home know together, beside releases and log
         self.registry = registry
-        self.catalogue: Catalogue = recommender.catalogue
-        self.release: str = recommender.release
+        self.release: str = self.recommender.release
         self.release_metrics = metrics
         self.now = clock
-        self._models = models
         self._log = log
         self._declared, self._own_value = declared, value
         self.value = value  # the formula that lists are ordered by now
         self.value_problem: NextreelError | None = None  # why a declared formula is not followed
+        self._adopting = threading.Lock()
+        self._adopted = growing.recommender  # the one that the formula was joined with
         self._revalue()
         self._feature_log = feature_log
         self._slates = Slates() if slates is None else slates
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """All videos there are now: one that is given out goes on to hold, and rows stay in those that follow it."""
+        self.follow()
+        return self.recommender.catalogue
 
     @property
     def data_end(self) -> float:
@@ -104,8 +117,9 @@ class System:
         self.follow()
         if not self._slates.shares(request):
             return self._computed(request)
-        edition = f"{self.release} {len(self.catalogue)} {self.value}"
-        asked = Asked(request, self.store.user(request.user_id), self.recommender, edition)
+        recommender = self.recommender
+        edition = f"{self.release} {recommender.catalogue.changes} {self.value}"
+        asked = Asked(request, recommender.store.user(request.user_id), recommender, edition)
         return self._slates.get(asked, self._computed)
 
     def _computed(self, request: Request) -> Slate:
@@ -113,15 +127,17 @@ class System:
         if feature_log is None or not feature_log.takes(request):
             return self.recommender.recommend(request)
         before = self.store.counted
+        recommender = self.recommender  # after the counters: those of an older one would not count on
 
         def witness(moment: Moment, matrix: Matrix, scores: FloatArray) -> None:
             # counters that moved while they were read belong to no one offset: such a row is told apart
             still = before is not None and before == self.store.counted
             video_ids = moment.catalogue.video_ids[moment.rows]
             counted = before if still and before is not None else MOVED
-            feature_log.add(Seen(request, moment.user, counted, video_ids, matrix.values, scores))
+            changes = moment.catalogue.changes
+            feature_log.add(Seen(request, moment.user, counted, video_ids, matrix.values, scores, changes))
 
-        return self.recommender.recommend(request, witness)
+        return recommender.recommend(request, witness)
 
     def page(self, request: Request) -> Page:
         """The first page, of the request's k videos, of a list that goes on while anything may be shown."""
@@ -134,7 +150,10 @@ class System:
 
     @property
     def _pages(self) -> Pages:
-        return Pages(self.shared, self.recommend, self.recommender.keeps, self.catalogue)
+        def keeps(request: Request, rows: RowArray) -> BoolArray:
+            return self.recommender.keeps(request, rows)
+
+        return Pages(self.shared, self.recommend, keeps, lambda: self.recommender.catalogue)
 
     def trending(self, request: Request) -> list[tuple[VideoId, float]]:
         """At most k eligible videos that everybody watches now, best first, and their share of all plays."""
@@ -145,21 +164,23 @@ class System:
 
     def why(self, request: Request, video_id: VideoId) -> Why:
         """What becomes of the video in the list for this request. Raises `NextreelError` for an unknown id."""
-        row = self.catalogue.row_of.get(video_id)
+        self.follow()
+        recommender = self.recommender
+        return why(recommender, request, self._row(recommender.catalogue, video_id))
+
+    def _row(self, catalogue: Catalogue, video_id: VideoId) -> int:
+        row = catalogue.row_of.get(video_id)
         if row is None:
             raise NextreelError(f"No video {video_id!r} in release {self.release}.")
-        self.follow()
-        return why(self.recommender, request, row)
+        return row
 
     def features_of(self, user_id: UserId) -> tuple[UserState, list[tuple[Description, float]]]:
         """The person's state now, and each feature of the person alone that the release computes, with its value."""
         self.follow()
-        user, recommender = self.store.user(user_id), self.recommender
-        nothing = np.empty(0, np.int32)
-        counters = self.store.counters
-        moment = Moment.unscored(
-            Request(user_id, self.now()), user, self.catalogue, counters, nothing, recommender.codes
-        )
+        recommender, nothing = self.recommender, np.empty(0, np.int32)
+        user, counters = recommender.store.user(user_id), recommender.store.counters
+        request = Request(user_id, self.now())
+        moment = Moment.unscored(request, user, recommender.catalogue, counters, nothing, recommender.codes)
         return user, of_person(recommender.features, moment)
 
     def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
@@ -168,18 +189,18 @@ class System:
         Those that the same people watched; where these are too few, as for a new video, those whose vectors are
         nearest. Raises `NextreelError` for an id that is not in the catalogue.
         """
-        row = self.catalogue.row_of.get(video_id)
-        if row is None:
-            raise NextreelError(f"No video {video_id!r} in release {self.release}.")
+        self.follow()
+        models, catalogue = self._growing.models, self._growing.recommender.catalogue  # in this order: rows never end
+        row = self._row(catalogue, video_id)
         found: dict[int, float] = {}
-        for model in (self._models.ease, self._models.item_item, self._models.two_tower):
-            if model is None or len(found) >= k:
+        for model in (models.ease, models.item_item, models.two_tower):
+            if model is None or len(found) >= k or row >= len(model):
                 continue
             rows, scores = model.similar(row, 2 * k + 10)
             for other, score in zip(rows.tolist(), scores.tolist(), strict=True):
-                if self.catalogue.available[other] and other != row:
+                if catalogue.available[other] and other != row:
                     found.setdefault(other, score)
-        ids = self.catalogue.video_ids
+        ids = catalogue.video_ids
         return [(_plain(ids, other), score) for other, score in list(found.items())[:k]]
 
     def feedback(self, events: Sequence[Event]) -> list[int]:
@@ -191,10 +212,49 @@ class System:
             offsets = self._log.append(events)
         try:
             with timed("follow"):
-                self.store.follow()
+                self._catch_up()
         except Exception:
             log.exception("feedback is in the log, but cannot be applied yet")
         return offsets
+
+    def upload(self, uploads: Sequence[Upload]) -> list[tuple[VideoId, bool]]:
+        """Id of each video and whether it is new: all are in the catalogue, or told anew, or none where one is wrong.
+
+        They are kept for all processes of the home, whose next lists know them; a new one without a time of
+        publication is published now. Raises `WrongUpload` as `entering` does.
+        """
+        while True:
+            self._catch_up()
+            catalogue = self.recommender.catalogue
+            dated = tuple(self._dated(one, catalogue) for one in entering(uploads, catalogue))
+            if self._kept(Change(time.time(), uploads=dated), catalogue):
+                return [(one.video_id, one.video_id not in catalogue.row_of) for one in dated]
+
+    def withdraw(self, video_id: VideoId) -> None:
+        """Takes a video out of every list; what was done with it still counts. Raises `NextreelError` where none is."""
+        while True:
+            self._catch_up()
+            catalogue = self.recommender.catalogue
+            gone = not catalogue.available[self._row(catalogue, video_id)]
+            if gone or self._kept(Change(time.time(), withdrawn=(video_id,)), catalogue):
+                return
+
+    def _dated(self, upload: Upload, catalogue: Catalogue) -> Upload:
+        """The upload with a time of publication: its own, else the one that is known, else now."""
+        if upload.published_at is not None:
+            return upload
+        row = catalogue.row_of.get(upload.video_id)
+        at = self.now() if row is None else float(catalogue.published_at[row])
+        return upload if np.isnan(at) else msgspec.structs.replace(upload, published_at=at)
+
+    def _kept(self, change: Change, catalogue: Catalogue) -> bool:
+        """Whether the change of this catalogue was written, and holds here; not where somebody else was quicker."""
+        try:
+            self._growing.append(change, catalogue)
+        except Conflict:
+            return False
+        self._catch_up()
+        return True
 
     def follow(self) -> None:
         """Learns what other processes wrote and declared; looks at most every tenth of a second."""
@@ -202,24 +262,34 @@ class System:
         if now - self._followed > FOLLOW_EVERY:
             self._followed = now
             with timed("follow"):
-                self.store.follow()
+                self._catch_up()
                 if self._declared.moved():
                     self._revalue()
+
+    def _catch_up(self) -> None:
+        """Applies what the log and the changes of the catalogue hold."""
+        self.store.follow()
+        if self._growing.recommender is not self._adopted:
+            self._revalue()
 
     def _revalue(self) -> None:
         """Orders lists by what is declared now; a formula that this release cannot follow changes nothing.
 
         So a system opens whatever is declared: by its release's own formula, and degraded.
         """
-        try:
-            text, ranker = self._declared.read() or self._own_value, self.recommender.ranker
-            value = self.recommender.value if ranker is None else formula(text, ranker.objectives)
-        except NextreelError as error:
-            hint = "" if RESET in str(error) else f" {RESET}"
-            log.error("the declared value formula cannot be followed: %s%s", error, hint)  # noqa: TRY400  no defect
-            self.value_problem = NextreelError(f"{error}{hint}")
-            return
-        self.recommender, self.value, self.value_problem = replace(self.recommender, value=value), text, None
+        with self._adopting:
+            recommender, followed = self._growing.recommender, self.recommender.value
+            try:
+                text, ranker = self._declared.read() or self._own_value, recommender.ranker
+                value = recommender.value if ranker is None else formula(text, ranker.objectives)
+            except NextreelError as error:
+                hint = "" if RESET in str(error) else f" {RESET}"
+                log.error("the declared value formula cannot be followed: %s%s", error, hint)  # noqa: TRY400  no defect
+                self.value_problem = NextreelError(f"{error}{hint}")
+                value, text = followed, self.value
+            else:
+                self.value_problem = None
+            self.recommender, self.value, self._adopted = replace(recommender, value=value), text, recommender
 
     def resolve_user(self, text: str) -> UserId:
         """The id as the data have it: an integer where theirs are and the text is one."""
@@ -275,12 +345,15 @@ def open_system(
     those of other processes too.
     """
     release = release or production(home)
-    shared = open_key_value(state_url or f"sqlite://{home / SHARED}")
-    recommender, store, event_log, models, value = _load(home, release, shared, log_url)
+    shared = open_key_value(_shared_url(home, state_url))
+    growing, store, event_log, value = _load(home, release, overlay=shared, shared=shared, log_url=log_url)
+    store.refresh = growing.follow
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset
-    kept = None if feature_log is None else FeatureLog(feature_log, heading(recommender), feature_log_share)
+    kept = None
+    if feature_log is not None:
+        kept = FeatureLog(feature_log, heading(growing.recommender), feature_log_share)
     registry = Registry(home)
     metrics = registry.show(release).get("metrics", {})
     declared = DeclaredValue(home)
@@ -288,12 +361,11 @@ def open_system(
     if slate_cache_seconds and cache_url is not None:
         remembered = SharedSlates(open_key_value(cache_url), slate_cache_seconds)
     return System(
-        recommender,
+        growing,
         store,
         event_log,
         shared,
         registry,
-        models=models,
         metrics=metrics,
         clock=now,
         value=value,
@@ -304,16 +376,19 @@ def open_system(
 
 
 @contextmanager
-def replayed(home: Path, release: str) -> Iterator[tuple[Recommender, LiveStore]]:
-    """The release's Recommender and its store as training left it, which follows the log as far as it is told.
+def replayed(home: Path, release: str, state_url: str | None = None) -> Iterator[tuple[Growing, LiveStore]]:
+    """The release and its store as training left them, which follow changes and log as far as they are told.
 
     What the store follows is in memory alone: a server that runs beside it notices nothing.
     """
-    recommender, store, event_log, _, _ = _load(home, release, open_key_value("memory://"))
+    none_yet = state_url is None and not (home / SHARED).exists()
+    shared = open_key_value("memory://" if none_yet else _shared_url(home, state_url))
+    growing, store, event_log, _ = _load(home, release, overlay=open_key_value("memory://"), shared=shared)
     try:
-        yield recommender, store
+        yield growing, store
     finally:
         store.close()
+        shared.close()
         event_log.close()
 
 
@@ -334,30 +409,40 @@ def heading(recommender: Recommender) -> Heading:
     return Heading(recommender.release, columns, objectives, fingerprint(columns), writer_id())
 
 
+def _shared_url(home: Path, state_url: str | None) -> str:
+    return state_url or f"sqlite://{home / SHARED}"
+
+
 def _load(
-    home: Path, release: str, shared: KeyValue, log_url: str | None = None
-) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
-    folder = Registry(home).open(release)
+    home: Path, release: str, *, overlay: KeyValue, shared: KeyValue, log_url: str | None = None
+) -> tuple[Growing, LiveStore, ClosableEventLog, str]:
+    """The release as it was made; states that move on lie in the overlay, changes of the catalogue are shared."""
+    registry = Registry(home)
+    folder = registry.open(release)
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
     event_log = open_log(log_url or f"sqlite://{home / 'log.db'}")
-    store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, shared, f"{release}/")
-    models = Models.load(folder)
+    store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, overlay, f"{release}/")
     ranker = load_ranker(folder)
-    recommender = build(
-        config,
-        catalogue,
-        store,
-        models,
-        ranker,
-        timed=about["timed"],
-        columns=None if ranker is None else ranker.names,
-        release=release,
-    )
+
+    def make(catalogue: Catalogue, store: Store, models: Models) -> Recommender:
+        return build(
+            config,
+            catalogue,
+            store,
+            models,
+            ranker,
+            timed=about["timed"],
+            columns=None if ranker is None else ranker.names,
+            release=release,
+        )
+
+    growing = Growing(Changes(shared), store, Models.load(folder), registry.show(release)["created_at"], make)
+    recommender = growing.recommender
     if ranker is not None:  # a release of another version is refused here, not answered without its ranker
         ranker.check(names(recommender.features, [source.retriever.name for source in recommender.sources]))
-    return recommender, store, event_log, models, config.ranker.value
+    return growing, store, event_log, config.ranker.value
 
 
 def state_folder(home: Path, release: str) -> Path:

@@ -170,6 +170,7 @@ class Catalogue:
     episode: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) number in the series, UNKNOWN without
     series_ids: tuple[VideoId, ...] = ()
     rights: Rights | None = None  # None: every video may be shown everywhere and at any time
+    changes: int = 0  # how many changes of the home it holds, beside what the release came with
     episodes: Episodes = field(init=False, repr=False)  # the rows of each series in order
     category_length: FloatArray = field(init=False, repr=False)  # (n,) root of how many categories the video has
     child_category: NDArray[np.int32] = field(init=False, repr=False)  # (n,) code of the rarest but the main one

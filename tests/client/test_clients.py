@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import stamina
 
-from nextreel.client import ApiError, AsyncClient, Client, Context, Feedback, Filters, NoAnswer, Wanted
+from nextreel.client import ApiError, AsyncClient, Client, Context, Feedback, Filters, NoAnswer, Upload, Wanted
 from nextreel.client.errors import UnexpectedAnswer
 
 if TYPE_CHECKING:
@@ -100,6 +100,12 @@ def test_everything_can_be_asked_of_a_real_server(asks: Asks, served: Served) ->
     assert ask("feedback", sent).status == "accepted"
     assert len(ask("feedback_all", [sent, sent]).event_ids) == 2
     assert first.video_id not in [one.video_id for one in ask("recommendations", SOMEONE).recommendations]
+    video = Upload(
+        video_id="new-1", title="How Bridges Sing", category=first.category, published_at="2026-01-01T08:00:00Z"
+    )
+    assert [one.video_id for one in ask("upload", video).videos] == ["new-1"]
+    assert [one.new for one in ask("upload_all", [video]).videos] == [False]
+    assert ask("withdraw", "new-1").status == "withdrawn"
     assert ask("health").status == "healthy"
     assert [ask(name).status for name in ("live", "ready", "ping")] == ["alive", "ready", "ok"]
     assert ask("models").production == slate.model_version

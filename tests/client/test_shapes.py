@@ -48,12 +48,20 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "VariantOut": shapes.Variant,
     "ExperimentOut": shapes.Experiment,
     "ExperimentsOut": shapes.Experiments,
+    "VideoIn": shapes.Upload,
+    "UploadedOut": shapes.Uploaded,
+    "UploadsOut": shapes.Uploads,
+    "WithdrawnOut": shapes.Withdrawn,
     "ProblemOut": shapes.Problem,
 }
 ONLY_IN_ERRORS = {"MissingOut"}  # its one sentence is the text of the `ApiError`
 OTHER_NAMES = {"recommend_alias"}  # of an operation that has a method
-WHOLE = {"RecommendationsIn": "wanted", "FeedbackIn": "event"}  # arguments that are whole bodies; others are by field
-MORE = {"feedback_all", "pages", "send", "close", "aclose"}  # methods that are no operation of their own
+WHOLE = {
+    "RecommendationsIn": "wanted",
+    "FeedbackIn": "event",
+    "VideoIn": "video",
+}  # arguments that are whole bodies; others are by field
+MORE = {"feedback_all", "upload_all", "pages", "send", "close", "aclose"}  # methods that are no operation of their own
 
 
 def kinds(schema: dict[str, Any], names: dict[str, str]) -> set[str]:

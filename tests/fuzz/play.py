@@ -136,7 +136,7 @@ def _paged(rng: random.Random, here: World, current: Scene, asked: Request, now:
     """Has the pages of one list judged, while the person goes on doing something between them or does not."""
     recommender, given, acts = current.recommender, set[int](), rng.random() < 0.5
     person = _person(here, asked)
-    pages = Pages(here.shared, recommender.recommend, recommender.keeps, here.catalogue)
+    pages = Pages(here.shared, recommender.recommend, recommender.keeps, lambda: here.catalogue)
     page = pages.first(asked)
     for number in range(MOST_PAGES):
         rules = verdicts(here, person, asked, current)

@@ -257,3 +257,21 @@ def test_counters_of_an_older_version_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "older.npz", allow_pickle=False, **older)
     with pytest.raises(NextreelError, match="train and publish"):
         Counters.load(tmp_path / "older.npz")
+
+
+@settings(max_examples=60)
+@given(one=streams(), more=streams())
+def test_grown_counters_count_on_as_if_they_had_always_been_larger(
+    one: tuple[Events, FloatArray], more: tuple[Events, FloatArray]
+) -> None:
+    small, large = Counters(VIDEOS, 2), Counters(VIDEOS + 3, 4)
+    for counters in small, large:
+        counters.add(*one)
+    before = small.plays.copy()
+    grown = small.grown(VIDEOS + 3, 4)
+    extra = replace(more[0], at=more[0].at + 10 * DAY)
+    for counters in grown, large:
+        counters.add(extra, more[1])
+        counters.add(replace(extra, video=np.where(extra.video >= 0, VIDEOS + 1, UNKNOWN).astype(np.int32)), more[1])
+    same(grown, large)
+    np.testing.assert_array_equal(small.plays, before)  # whoever reads the old ones goes on with them

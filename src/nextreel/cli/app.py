@@ -29,6 +29,7 @@ from nextreel.cli import (
     tune,
     value,
     versions,
+    videos,
 )
 from nextreel.types import NextreelError
 
@@ -76,6 +77,7 @@ app.command()(openapi.openapi)
 app.command()(sagemaker.sagemaker)
 app.command()(value.value)
 app.add_typer(releases.app, name="releases")
+app.add_typer(videos.app, name="videos")
 app.add_typer(keys.app, name="keys")
 features.app.command()(historical.history)
 app.add_typer(features.app, name="features")

@@ -93,10 +93,12 @@ def verify(
     Exit code 1 when a number differs. Whole numbers must be equal, others may differ by one part in a million.
     """
     from nextreel import parity
+    from nextreel.settings import get_settings
     from nextreel.system import production
 
     with bars() as progress:
-        found = parity.verify(home, release or production(home), log, limit, progress)
+        shared = get_settings().shared_url
+        found = parity.verify(home, release or production(home), log, limit, progress, shared)
     out.print(_comparison(found))
     for line in _summary(found):
         out.print(line, markup=False, soft_wrap=True)
@@ -135,7 +137,10 @@ def _summary(found: Parity) -> list[str]:
         f"{found.exact:.4%} of the numbers are equal to the last bit."
     ]
     if found.moved:
-        lines.append(f"{found.moved:,} more requests read counters while an event moved them: they are not compared.")
+        lines.append(
+            f"{found.moved:,} more requests read counters while an event moved them, or an older catalogue than others "
+            "did by then: they are not compared."
+        )
     if found.dropped:
         lines.append(f"{found.dropped:,} requests were not logged: the writer could not keep up, or not write.")
     lines += [

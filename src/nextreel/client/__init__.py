@@ -9,6 +9,17 @@
 
 from nextreel.client.clients import AsyncClient, Client
 from nextreel.client.errors import ApiError, ClientError, NoAnswer
-from nextreel.client.shapes import Context, Feedback, Filters, Wanted
+from nextreel.client.shapes import Context, Feedback, Filters, Upload, Wanted
 
-__all__ = ["ApiError", "AsyncClient", "Client", "ClientError", "Context", "Feedback", "Filters", "NoAnswer", "Wanted"]
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Context",
+    "Feedback",
+    "Filters",
+    "NoAnswer",
+    "Upload",
+    "Wanted",
+]

@@ -25,9 +25,12 @@ from nextreel.client.shapes import (
     Recommendations,
     Serves,
     Status,
+    Upload,
+    Uploads,
     Videos,
     Wanted,
     Why,
+    Withdrawn,
 )
 
 T = TypeVar("T")
@@ -56,6 +59,7 @@ def _json(shape: type[S]) -> Callable[[bytes], S]:
 _recommendations, _why, _videos = _json(Recommendations), _json(Why), _json(Videos)
 _accepted, _all_accepted = _json(Accepted), _json(AllAccepted)
 _serves, _features, _experiments = _json(Serves), _json(Features), _json(Experiments)
+_uploads, _withdrawn = _json(Uploads), _json(Withdrawn)
 _invoked, _status, _health, _models = _json(Invoked), _json(Status), _json(Health), _json(Models)
 
 
@@ -114,6 +118,21 @@ def feedback_all(events: Sequence[Feedback]) -> Call[AllAccepted]:
 
 def _named(event: Feedback) -> Feedback:
     return replace(event, event_id=uuid.uuid4().hex) if event.event_id is None else event
+
+
+def upload(video: Upload) -> Call[Uploads]:
+    """Puts a video into the catalogue, or a new record in the place of its old one: the next lists know it."""
+    return Call("POST", "/videos", _uploads, body=msgspec.json.encode(video))
+
+
+def upload_all(videos: Sequence[Upload]) -> Call[Uploads]:
+    """The same for several videos; nothing is taken where one of them is wrong."""
+    return Call("POST", "/videos", _uploads, body=msgspec.json.encode(videos))
+
+
+def withdraw(video_id: Id) -> Call[Withdrawn]:
+    """Takes the video out of every list; what people did with it still counts."""
+    return Call("DELETE", _path("videos", video_id), _withdrawn)
 
 
 def health() -> Call[Health]:

@@ -81,6 +81,28 @@ class Feedback(Asked, frozen=True, kw_only=True):
     event_id: str | None = None  # made by the client where it is left out, so that sending again has no further effect
 
 
+class Upload(Asked, frozen=True, kw_only=True):
+    """A whole record of a video: what it leaves out is not known of the video."""
+
+    video_id: Id
+    channel_id: Id | None = None
+    title: str | None = None  # the id is shown without one
+    description: str | None = None
+    category: str | None = None
+    child_categories: tuple[str, ...] = ()
+    language: str | None = None
+    duration: float | None = None  # seconds
+    tags: tuple[str, ...] = ()
+    published_at: float | str | None = None  # seconds since 1970-01-01 UTC or ISO 8601 with a zone; now if left out
+    is_available: bool = True  # whether it may be shown
+    maturity_rating: int = 0  # least suitable age
+    series: Id | None = None
+    episode: int | None = None
+    regions: tuple[str, ...] = ()  # where it may be shown; everywhere if left out
+    available_from: float | str | None = None  # as published_at
+    available_until: float | str | None = None
+
+
 class Invocation(Asked, frozen=True, kw_only=True):
     """A request in the manner of SageMaker."""
 
@@ -296,6 +318,28 @@ class Experiments(Answer, frozen=True, kw_only=True):
 
     assignment: str  # off: every list is made in the same way, and has no variant
     experiments: list[Experiment]
+
+
+class Uploaded(Answer, frozen=True, kw_only=True):
+    """One video that is in the catalogue now."""
+
+    video_id: Id
+    new: bool  # False where the catalogue had it, and its record was replaced
+
+
+class Uploads(Answer, frozen=True, kw_only=True):
+    """All videos of the list are in the catalogue now, in the order of the list."""
+
+    videos: list[Uploaded]
+    request_id: str
+
+
+class Withdrawn(Answer, frozen=True, kw_only=True):
+    """The video is in no list any more."""
+
+    status: str
+    video_id: Id
+    request_id: str
 
 
 class Problem(Answer, frozen=True, kw_only=True):

@@ -84,6 +84,9 @@ class Als:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_columns", columns(len(self.item_factors), self.name))
 
+    def __len__(self) -> int:
+        return len(self.item_factors)
+
     @cached_property
     def gram(self) -> NDArray[np.float64]:
         """YtY of the item factors plus the regularisation on its diagonal: (factors, factors)."""

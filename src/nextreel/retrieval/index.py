@@ -117,6 +117,10 @@ class Index:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def of(self, rows: NDArray[np.integer]) -> FloatArray:
+        """The vectors (m, d) of the rows (m,)."""
+        return np.asarray(self.vectors[rows], np.float32)
+
     def search(
         self, query: FloatArray, k: int, exclude: NDArray[np.integer] | None = None, hidden: Hidden | None = None
     ) -> tuple[RowArray, FloatArray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from zipfile import BadZipFile
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from nextreel.folders import whole
 from nextreel.retrieval import index as indexes
 from nextreel.retrieval._arrays import best
-from nextreel.retrieval.index import Hidden, Index, VectorIndexError
-from nextreel.types import FloatArray, RowArray
+from nextreel.retrieval.index import Hidden, Index, IndexKind, VectorIndexError
+from nextreel.types import BoolArray, FloatArray, RowArray
 
 CHANGES_FILE = "changes.npz"
 REBUILD_AT = 20_000  # vectors beside the index, which cost each search about 0.2 ms
@@ -29,38 +30,117 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _View:
-    """What searches see between two changes."""
+class View:
+    """What searches see between two changes; it is read like an `Index`, and does not change."""
 
     base: Index
     rows: RowArray  # (m,) that have a vector beside the base, ascending
-    vectors: FloatArray  # (m, d)
+    beside: FloatArray  # (m, d)
+    gone: BoolArray  # (m,) True where the row was removed: its vector is known, and no search finds it
     size: int  # rows that were ever given out
     hidden: Hidden | None = None  # rows of the base that were removed or have another vector
 
-    def has(self, rows: RowArray) -> NDArray[np.bool_]:
+    def __len__(self) -> int:
+        """How many rows have a vector, found or not."""
+        return self.size
+
+    @property
+    def kind(self) -> IndexKind:
+        """How the base is searched."""
+        return self.base.kind
+
+    @property
+    def found(self) -> int:
+        """How many rows a search may find."""
+        hidden = 0 if self.hidden is None else self.hidden.count
+        return len(self.base) - hidden + int(np.count_nonzero(~self.gone))
+
+    @cached_property
+    def vectors(self) -> FloatArray:
+        """The vector of every row (size, d), in memory."""
+        return self.of(np.arange(self.size))
+
+    def of(self, rows: NDArray[np.integer]) -> FloatArray:
+        """The vectors (m, d) of the rows (m,)."""
+        vectors = np.empty((len(rows), self.beside.shape[1]), np.float32)
+        inside = rows < len(self.base)
+        vectors[inside] = self.base.vectors[rows[inside]]
+        place = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        other = self.rows[place] == rows if len(self.rows) else np.zeros(len(rows), np.bool_)
+        vectors[other] = self.beside[place[other]]
+        return vectors
+
+    def search(
+        self, query: FloatArray, k: int, exclude: NDArray[np.integer] | None = None
+    ) -> tuple[RowArray, FloatArray]:
+        """The k best rows outside `exclude` for a query (d,) and their inner products, best first.
+
+        Fewer when fewer are left. Raises VectorIndexError for a query of another length.
+        """
+        rows, scores = self.base.search(query, k, exclude, self.hidden)
+        if len(self.rows) == 0:
+            return rows, scores
+        near = np.asarray(self.beside @ query, np.float32)
+        near[self.gone] = -np.inf
+        if exclude is not None:
+            near[np.isin(self.rows, exclude)] = -np.inf
+        chosen = best(near, k)
+        rows, scores = np.concatenate([rows, self.rows[chosen]]), np.concatenate([scores, near[chosen]])
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]
+
+    def scores(self, query: FloatArray) -> FloatArray:
+        """The inner product of every row (size,) with a query (d,)."""
+        scores = np.empty(self.size, np.float32)
+        scores[: len(self.base)] = self.base.scores(query)
+        scores[self.rows] = self.beside @ query
+        return scores
+
+    def best(
+        self, scores: FloatArray, k: int, exclude: NDArray[np.integer] | None = None
+    ) -> tuple[RowArray, FloatArray]:
+        """The k best rows that a search may find outside `exclude` by given scores (size,), and these, best first."""
+        scores = scores.copy()
+        if self.hidden is not None:
+            removed = self.hidden.mask.copy()
+            removed[self.rows[self.rows < len(self.base)]] = False  # those have another vector
+            scores[: len(self.base)][removed] = -np.inf
+        scores[self.rows[self.gone]] = -np.inf
+        if exclude is not None:
+            scores[exclude[exclude < self.size]] = -np.inf
+        rows = best(scores, k)
+        return rows, scores[rows]
+
+    def has(self, rows: RowArray) -> BoolArray:
         """Which of the rows, all given out, a search may find."""
-        found = np.isin(rows, self.rows)
+        found = np.isin(rows, self.rows[~self.gone])
         inside = rows < len(self.base)
         found[inside] |= True if self.hidden is None else ~self.hidden.mask[rows[inside]]
         return found
 
-    def without(self, rows: RowArray) -> _View:
+    def without(self, rows: RowArray) -> View:
         """The view in which no search finds the rows."""
-        kept = ~np.isin(self.rows, rows)
         hidden, inside = self.hidden, rows[rows < len(self.base)]
         if len(inside):
             mask = np.zeros(len(self.base), np.bool_) if hidden is None else hidden.mask.copy()
             mask[inside] = True
             hidden = Hidden.of(mask)
-        return replace(self, rows=self.rows[kept], vectors=self.vectors[kept], hidden=hidden)
+        return replace(self, gone=self.gone | np.isin(self.rows, rows), hidden=hidden)
 
-    def beside(self, rows: RowArray, vectors: FloatArray) -> _View:
-        """The view with these vectors for these rows, which it does not have yet."""
-        joined = np.concatenate([self.rows, rows])
+    def told(self, rows: RowArray, vectors: FloatArray) -> View:
+        """The view with these vectors for these rows, which no search of the base finds."""
+        if len(rows) == 0:
+            return self
+        kept = ~np.isin(self.rows, rows)
+        joined = np.concatenate([self.rows[kept], rows])
         order = np.argsort(joined)
-        size = max(self.size, int(rows.max(initial=-1)) + 1)
-        return replace(self, rows=joined[order], vectors=np.concatenate([self.vectors, vectors])[order], size=size)
+        return replace(
+            self,
+            rows=joined[order],
+            beside=np.concatenate([self.beside[kept], vectors])[order],
+            gone=np.concatenate([self.gone[kept], np.zeros(len(rows), np.bool_)])[order],
+            size=max(self.size, int(rows.max(initial=-1)) + 1),
+        )
 
 
 @dataclass
@@ -80,18 +160,28 @@ class LiveIndex:
 
     base: Index
     rebuild_at: int = REBUILD_AT  # vectors beside the index from which on a warning asks for a new one
-    _view: _View = field(init=False, repr=False)
+    _view: View = field(init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _warned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         empty = np.empty((0, self.base.vectors.shape[1]), np.float32)
-        self._view = _View(self.base, np.empty(0, np.int32), empty, len(self.base))
+        self._view = View(self.base, np.empty(0, np.int32), empty, np.empty(0, np.bool_), len(self.base))
 
     def __len__(self) -> int:
         """How many rows a search may find."""
-        view = self._view
-        return len(self.base) - (0 if view.hidden is None else view.hidden.count) + len(view.rows)
+        return self._view.found
+
+    @property
+    def view(self) -> View:
+        """What searches see now; later changes do not reach it."""
+        return self._view
+
+    def fork(self) -> LiveIndex:
+        """Another index, which is as this one is now; neither hears of the other's changes."""
+        other = LiveIndex(self.base, self.rebuild_at)
+        other._view, other._warned = self._view, self._warned
+        return other
 
     def search(
         self, query: FloatArray, k: int, exclude: NDArray[np.integer] | None = None
@@ -100,17 +190,7 @@ class LiveIndex:
 
         Fewer when fewer are left. Raises VectorIndexError for a query of another length.
         """
-        view = self._view
-        rows, scores = view.base.search(query, k, exclude, view.hidden)
-        if len(view.rows) == 0:
-            return rows, scores
-        beside = np.asarray(view.vectors @ query, np.float32)
-        if exclude is not None:
-            beside[np.isin(view.rows, exclude)] = -np.inf
-        near = best(beside, k)
-        rows, scores = np.concatenate([rows, view.rows[near]]), np.concatenate([scores, beside[near]])
-        order = np.lexsort((rows, -scores))[:k]
-        return rows[order], scores[order]
+        return self._view.search(query, k, exclude)
 
     def add(self, vectors: FloatArray) -> RowArray:
         """The new rows of the vectors (m, d), numbered on from the last one.
@@ -121,7 +201,7 @@ class LiveIndex:
         with self._lock:
             size = self._view.size
             rows = np.arange(size, size + len(vectors), dtype=np.int32)
-            self._view = self._view.beside(rows, vectors)
+            self._view = self._view.told(rows, vectors)
             self._tell()
         return rows
 
@@ -134,7 +214,7 @@ class LiveIndex:
         with self._lock:
             known = self._known(rows)
             indexes.check_pairs(known, vectors)
-            self._view = self._view.without(known).beside(known, vectors)
+            self._view = self._view.without(known).told(known, vectors)
             self._tell()
 
     def remove(self, rows: NDArray[np.integer]) -> int:
@@ -156,7 +236,8 @@ class LiveIndex:
                 self.base.save(folder)
             removed = np.empty(0, np.int32) if view.hidden is None else np.flatnonzero(view.hidden.mask)
             with whole(folder / CHANGES_FILE) as part, part.open("wb") as file:
-                np.savez(file, rows=view.rows, vectors=view.vectors, hidden=removed, sizes=[len(self.base), view.size])
+                sizes = [len(self.base), view.size]
+                np.savez(file, rows=view.rows, vectors=view.beside, gone=view.gone, hidden=removed, sizes=sizes)
 
     def _checked(self, vectors: FloatArray) -> FloatArray:
         vectors = indexes.checked(vectors)
@@ -191,7 +272,7 @@ def load(folder: Path, rebuild_at: int = REBUILD_AT) -> LiveIndex:
         return live
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            rows, vectors, hidden = (saved[name] for name in ("rows", "vectors", "hidden"))
+            rows, vectors, gone, hidden = (saved[name] for name in ("rows", "vectors", "gone", "hidden"))
             length, size = saved["sizes"].tolist()
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise VectorIndexError(
@@ -202,6 +283,6 @@ def load(folder: Path, rebuild_at: int = REBUILD_AT) -> LiveIndex:
             f"Expected changes of an index of {len(live.base)} rows in {path}; got those of one of {length}. "
             "Hint: the files come from two builds; remove the changes to go without them."
         )
-    view = live._view.without(np.asarray(hidden, np.int32)).beside(np.asarray(rows, np.int32), vectors)
-    live._view = replace(view, size=size)
+    view = live._view.without(np.asarray(hidden, np.int32)).told(np.asarray(rows, np.int32), vectors)
+    live._view = replace(view, gone=gone, size=size)
     return live

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from nextreel.params import Params
 from nextreel.retrieval.index import Index
+from nextreel.retrieval.live_index import View
 from nextreel.retrieval.similar import Nearest
 from nextreel.types import FloatArray
 
@@ -20,7 +21,7 @@ class MultiQueryParams(Params):
     half_life: float = Field(default=40.0, gt=0)  # liked videos after which one counts half in its interest
 
 
-def multi_query(index: Index, params: MultiQueryParams | None = None) -> Nearest:
+def multi_query(index: Index | View, params: MultiQueryParams | None = None) -> Nearest:
     """The retriever named "multi_query": what is nearest to one of a person's interests.
 
     The newest liked videos are grouped by their vectors; the query of a group is the mean of its unit vectors, each

@@ -11,6 +11,7 @@ from pydantic import Field
 from nextreel.params import Params
 from nextreel.retrieval._arrays import CACHE_BYTES, Cache, best
 from nextreel.retrieval.index import Index, IndexParams, build
+from nextreel.retrieval.live_index import View
 from nextreel.types import FloatArray, Request, RowArray, UserState
 
 QUERIES_KEPT = 8  # about as many queries a person has: what the cache counts with
@@ -35,7 +36,7 @@ class Nearest:
     """
 
     name: str
-    index: Index  # of unit vectors
+    index: Index | View  # of unit vectors
     queries: Callable[[FloatArray], FloatArray]  # vectors of liked videos (l, dim), oldest first -> units (q, dim)
     _cache: Cache[FloatArray] = field(init=False, repr=False, compare=False)
 
@@ -80,16 +81,16 @@ class Nearest:
         return self.scores(liked) if self._exact else self._queries(liked)
 
     def _queries(self, liked: RowArray) -> FloatArray:
-        vectors = np.asarray(self.index.vectors[liked[liked < len(self.index)]], np.float32)
+        vectors = self.index.of(liked[liked < len(self.index)])
         vectors = vectors[vectors.any(axis=1)]  # a video that nobody watched may have no direction
         return self.queries(vectors) if len(vectors) else vectors
 
     def _largest(self, queries: FloatArray, rows: RowArray | None) -> FloatArray:
-        vectors = self.index.vectors if rows is None else self.index.vectors[rows]
+        vectors = self.index.vectors if rows is None else self.index.of(rows)
         return np.asarray((vectors @ queries.T).max(axis=1, initial=-1.0), np.float32)
 
 
-def similar(index: Index, params: SimilarParams | None = None) -> Nearest:
+def similar(index: Index | View, params: SimilarParams | None = None) -> Nearest:
     """The retriever named "similar": what is nearest to one of the last liked videos."""
     params = params or SimilarParams()
     return Nearest("similar", index, lambda vectors: vectors[-params.last :])

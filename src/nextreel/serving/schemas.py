@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -21,9 +23,32 @@ MAX_EXCLUDED = 1000
 MAX_EVENTS = 500  # of one list of feedback
 MAX_VALUE = 1e9  # of a value, and seconds of a watch: no sum over all events gets out of hand
 MAX_POSITION = 1_000_000  # as in files of interactions
+MAX_UPLOADS = 500  # of one list of videos
+MAX_REGIONS = 250  # of one video
+MAX_NAMES = 50  # child categories, or tags, of one video
+LATEST = 4_102_444_800.0  # 2100-01-01 UTC, the last time of publication
 
 Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=256)]
+LongText: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=5_000)]
+
+
+def _seconds(given: object) -> object:
+    """Seconds since 1970 of a time that ISO 8601 tells with a zone; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    try:
+        told = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise ValueError("expected seconds since 1970 or a time as 2026-01-31T18:00:00Z") from error
+    if told.tzinfo is None:
+        raise ValueError("expected a time with its zone, as 2026-01-31T18:00:00Z")
+    return told.timestamp()
+
+
+Time: TypeAlias = Annotated[
+    Number, Field(ge=0, le=LATEST), BeforeValidator(_seconds, json_schema_input_type=float | str)
+]
 Id: TypeAlias = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Text
 EventType: TypeAlias = Literal[
     "impression",
@@ -132,6 +157,38 @@ OneOrMore: TypeAlias = Annotated[
 ]
 
 
+class VideoIn(_In):
+    """A whole record of a video, as in a data set's table of videos: what it leaves out is not known of the video."""
+
+    video_id: Id
+    channel_id: Id | None = None
+    title: LongText | None = Field(default=None, description="the id is shown without one")
+    description: LongText | None = None
+    category: Text | None = None
+    child_categories: tuple[Text, ...] = Field(default=(), max_length=MAX_NAMES)
+    language: Text | None = None
+    duration: Number | None = Field(default=None, ge=0, description="seconds")
+    tags: tuple[Text, ...] = Field(default=(), max_length=MAX_NAMES)
+    published_at: Time | None = Field(
+        default=None,
+        description="seconds since 1970-01-01 UTC or ISO 8601 with a zone; for a new video, now if left out",
+    )
+    is_available: StrictBool = Field(default=True, description="whether it may be shown")
+    maturity_rating: StrictInt = Field(default=0, ge=0, le=21, description="least suitable age")
+    series: Id | None = None
+    episode: StrictInt | None = Field(default=None, ge=0, le=1_000_000_000, description="number within the series")
+    regions: tuple[Text, ...] = Field(default=(), max_length=MAX_REGIONS, description="where alone it may be shown")
+    available_from: Time | None = None
+    available_until: Time | None = Field(default=None, description="from when on it may no longer be shown")
+
+
+VideosIn: TypeAlias = Annotated[list[VideoIn], Field(min_length=1, max_length=MAX_UPLOADS)]
+OneOrMoreVideos: TypeAlias = Annotated[
+    Annotated[VideoIn, Tag("video")] | Annotated[VideosIn, Tag("videos")],
+    Discriminator(lambda given: "videos" if isinstance(given, list) else "video"),
+]
+
+
 class InvocationIn(_In):
     """A request in the manner of SageMaker."""
 
@@ -229,6 +286,28 @@ class FeedbacksOut(BaseModel):
 
     status: Literal["accepted"]
     event_ids: list[str]
+    request_id: str
+
+
+class UploadedOut(BaseModel):
+    """One video that is in the catalogue now."""
+
+    video_id: int | str
+    new: bool = Field(description="false where the catalogue had it, and its record was replaced")
+
+
+class UploadsOut(BaseModel):
+    """All videos of the list are in the catalogue now, in the order of the list."""
+
+    videos: list[UploadedOut]
+    request_id: str
+
+
+class WithdrawnOut(BaseModel):
+    """The video is in no list any more."""
+
+    status: Literal["withdrawn"]
+    video_id: int | str
     request_id: str
 
 

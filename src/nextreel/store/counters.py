@@ -58,6 +58,11 @@ class Window:
         np.add.at(self.ring, (numbers % len(self.ring), rows), 1)
         np.add.at(self.total, rows, 1)
 
+    def grow(self, smaller: Window) -> None:
+        """Takes over what a window of fewer videos has counted."""
+        videos = len(smaller.total)
+        self.ring[:, :videos], self.total[:videos], self.newest = smaller.ring, smaller.total, smaller.newest
+
 
 class Answers:
     """How what one surface showed of n videos was answered there, as columns (n,)."""
@@ -97,6 +102,24 @@ class Counters:
 
     def __len__(self) -> int:
         return len(self.plays)
+
+    def grown(self, videos: int, channels: int) -> Counters:
+        """The same counts with room for so many videos and channels, which nobody has seen; these stay as they are.
+
+        Whoever reads the old ones goes on with them; only the new ones count on.
+        """
+        larger = Counters(videos, channels)
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            getattr(larger, name)[: len(column)] = column
+        for name, window in self.windows.items():
+            larger.windows[name].grow(window)
+        for surface, answers in self.surfaces.items():
+            larger.surfaces[surface] = more = Answers(videos)
+            for name in _ANSWERS:
+                getattr(more, name)[: len(self)] = getattr(answers, name)
+        larger.trend_reference, larger.newest_at = self.trend_reference, self.newest_at
+        return larger
 
     def add(self, events: Events, weights: FloatArray) -> None:
         """Counts the events, oldest first; `weights` is their relevance."""

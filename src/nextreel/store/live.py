@@ -94,7 +94,13 @@ class LiveStore:
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
+        self.refresh: Callable[[], None] | None = None  # catches up with what the catalogue's changes are
         self._meter = CacheMeter("states")
+
+    def grow(self, catalogue: Catalogue, counters: Counters) -> None:
+        """Goes on over a catalogue with more rows and over counters of them; called by `refresh` alone."""
+        self._channel_of = {channel_id: code for code, channel_id in enumerate(catalogue.channel_ids)}
+        self.catalogue, self.counters = catalogue, counters
 
     def users(self) -> list[UserId]:
         """Everybody ever heard of."""
@@ -151,7 +157,12 @@ class LiveStore:
         """How many events of the log, up to the offset if one is given, were new to this process; all are applied."""
         count = 0
         with self._following:
-            while batch := self._read_log(self._offset, until):
+            while True:
+                batch = self._read_log(self._offset, until)
+                if self.refresh is not None:  # after the log was read: an event comes after its video
+                    self.refresh()
+                if not batch:
+                    break
                 fresh = [(offset, event) for offset, event in batch if event.at > self._since]
                 if fresh:
                     self._apply(fresh)

@@ -20,6 +20,7 @@ from nextreel.store.memory import relevance_of
 from nextreel.system import System, open_system
 from nextreel.training.fit import fit_models
 from nextreel.types import DAY, Catalogue, Event, Events, Kind, Request, RowArray, UserId
+from nextreel.uploads import taken
 
 K = 10
 PARAMS = TwoTowerParams(
@@ -54,16 +55,6 @@ class Cut:
     at: float
 
 
-def part(catalogue: Catalogue, rows: RowArray) -> Catalogue:
-    """The catalogue of the rows alone."""
-    arrays = ("category", "categories", "channel", "language", "duration", "published_at", "maturity", "available")
-    columns: dict[str, Any] = {name: getattr(catalogue, name)[rows] for name in ("video_ids", *arrays)}
-    for name in ("titles", "texts", "tags"):
-        columns[name] = [getattr(catalogue, name)[row] for row in rows.tolist()]
-    row_of = {video_id: row for row, video_id in enumerate(columns["video_ids"].tolist())}
-    return replace(catalogue, **columns, row_of=row_of)
-
-
 @pytest.fixture(scope="module")
 def cut() -> Cut:
     """800 videos, of which 121 are published after the models were fitted."""
@@ -73,8 +64,8 @@ def cut() -> Cut:
     late = data.catalogue.published_at >= at
     order = np.argsort(late, kind="stable").astype(np.int32)
     place = np.argsort(order).astype(np.int32)
-    catalogue, before = part(data.catalogue, order), int(np.searchsorted(data.events.at, at))
-    old = part(catalogue, np.arange(int((~late).sum()), dtype=np.int32))
+    catalogue, before = taken(data.catalogue, order), int(np.searchsorted(data.events.at, at))
+    old = taken(catalogue, np.arange(int((~late).sum()), dtype=np.int32))
     events = replace(data.events, video=np.where(data.events.video < 0, -1, place[data.events.video]).astype(np.int32))
     graded = relevance_of(events, catalogue, config.relevance)
     known = events.take(slice(before))

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { ExperimentsData, ExperimentsErrors, ExperimentsResponses, ExplainData, ExplainErrors, ExplainResponses, FeaturesData, FeaturesErrors, FeaturesResponses, FeedbackData, FeedbackErrors, FeedbackResponses, HealthData, HealthErrors, HealthResponses, InvocationsData, InvocationsErrors, InvocationsResponses, LiveData, LiveErrors, LiveResponses, MetricsData, MetricsErrors, MetricsResponses, ModelsData, ModelsErrors, ModelsResponses, PingData, PingErrors, PingResponses, PromoteData, PromoteErrors, PromoteResponses, ReadyData, ReadyErrors, ReadyResponses, RecommendAliasData, RecommendAliasErrors, RecommendAliasResponses, RecommendationsData, RecommendationsErrors, RecommendationsResponses, RecommendData, RecommendErrors, RecommendResponses, RollbackData, RollbackErrors, RollbackFromData, RollbackFromErrors, RollbackFromResponses, RollbackResponses, SimilarData, SimilarErrors, SimilarResponses, TrendingData, TrendingErrors, TrendingResponses } from './types.gen.js';
+import type { ExperimentsData, ExperimentsErrors, ExperimentsResponses, ExplainData, ExplainErrors, ExplainResponses, FeaturesData, FeaturesErrors, FeaturesResponses, FeedbackData, FeedbackErrors, FeedbackResponses, HealthData, HealthErrors, HealthResponses, InvocationsData, InvocationsErrors, InvocationsResponses, LiveData, LiveErrors, LiveResponses, MetricsData, MetricsErrors, MetricsResponses, ModelsData, ModelsErrors, ModelsResponses, PingData, PingErrors, PingResponses, PromoteData, PromoteErrors, PromoteResponses, ReadyData, ReadyErrors, ReadyResponses, RecommendAliasData, RecommendAliasErrors, RecommendAliasResponses, RecommendationsData, RecommendationsErrors, RecommendationsResponses, RecommendData, RecommendErrors, RecommendResponses, RollbackData, RollbackErrors, RollbackFromData, RollbackFromErrors, RollbackFromResponses, RollbackResponses, SimilarData, SimilarErrors, SimilarResponses, TrendingData, TrendingErrors, TrendingResponses, UploadData, UploadErrors, UploadResponses, WithdrawData, WithdrawErrors, WithdrawResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -110,6 +110,34 @@ export const similar = <ThrowOnError extends boolean = false>(options: Options<S
 export const trending = <ThrowOnError extends boolean = false>(options?: Options<TrendingData, ThrowOnError>) => (options?.client ?? client).get<TrendingResponses, TrendingErrors, ThrowOnError>({
     security: [{ name: 'X-API-Key', type: 'apiKey' }],
     url: '/trending',
+    ...options
+});
+
+/**
+ * Accepted once the video, or all videos of a list, are in the catalogue: the next lists know them
+ *
+ * Accepted once the video, or all videos of a list, are in the catalogue: the next lists know them.
+ *
+ * A video that is there already gets the new record in the place of its old one. 201 where a video is new, 200 where none is. Of a list with a video that is wrong nothing is taken.
+ */
+export const upload = <ThrowOnError extends boolean = false>(options: Options<UploadData, ThrowOnError>) => (options.client ?? client).post<UploadResponses, UploadErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/videos',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Takes the video out of every list
+ *
+ * Takes the video out of every list; what people did with it still counts. POST it again to bring it back.
+ */
+export const withdraw = <ThrowOnError extends boolean = false>(options: Options<WithdrawData, ThrowOnError>) => (options.client ?? client).delete<WithdrawResponses, WithdrawErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/videos/{video_id}',
     ...options
 });
 

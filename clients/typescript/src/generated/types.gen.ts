@@ -730,6 +730,40 @@ export type StateOut = {
 };
 
 /**
+ * UploadedOut
+ *
+ * One video that is in the catalogue now.
+ */
+export type UploadedOut = {
+    /**
+     * Video Id
+     */
+    video_id: number | string;
+    /**
+     * New
+     *
+     * false where the catalogue had it, and its record was replaced
+     */
+    new: boolean;
+};
+
+/**
+ * UploadsOut
+ *
+ * All videos of the list are in the catalogue now, in the order of the list.
+ */
+export type UploadsOut = {
+    /**
+     * Videos
+     */
+    videos: Array<UploadedOut>;
+    /**
+     * Request Id
+     */
+    request_id: string;
+};
+
+/**
  * VariantOut
  *
  * One arm of an experiment.
@@ -745,6 +779,98 @@ export type VariantOut = {
      * of the people in the experiment, 0 to 1
      */
     share: number;
+};
+
+/**
+ * VideoIn
+ *
+ * A whole record of a video, as in a data set's table of videos: what it leaves out is not known of the video.
+ */
+export type VideoIn = {
+    /**
+     * Video Id
+     */
+    video_id: number | string;
+    /**
+     * Channel Id
+     */
+    channel_id?: number | string | null;
+    /**
+     * Title
+     *
+     * the id is shown without one
+     */
+    title?: string | null;
+    /**
+     * Description
+     */
+    description?: string | null;
+    /**
+     * Category
+     */
+    category?: string | null;
+    /**
+     * Child Categories
+     */
+    child_categories?: Array<string>;
+    /**
+     * Language
+     */
+    language?: string | null;
+    /**
+     * Duration
+     *
+     * seconds
+     */
+    duration?: number | null;
+    /**
+     * Tags
+     */
+    tags?: Array<string>;
+    /**
+     * Published At
+     *
+     * seconds since 1970-01-01 UTC or ISO 8601 with a zone; for a new video, now if left out
+     */
+    published_at?: number | string | null;
+    /**
+     * Is Available
+     *
+     * whether it may be shown
+     */
+    is_available?: boolean;
+    /**
+     * Maturity Rating
+     *
+     * least suitable age
+     */
+    maturity_rating?: number;
+    /**
+     * Series
+     */
+    series?: number | string | null;
+    /**
+     * Episode
+     *
+     * number within the series
+     */
+    episode?: number | null;
+    /**
+     * Regions
+     *
+     * where alone it may be shown
+     */
+    regions?: Array<string>;
+    /**
+     * Available From
+     */
+    available_from?: number | string | null;
+    /**
+     * Available Until
+     *
+     * from when on it may no longer be shown
+     */
+    available_until?: number | string | null;
 };
 
 /**
@@ -878,6 +1004,26 @@ export type WhyOut = {
      * Total Latency Ms
      */
     total_latency_ms: number;
+};
+
+/**
+ * WithdrawnOut
+ *
+ * The video is in no list any more.
+ */
+export type WithdrawnOut = {
+    /**
+     * Status
+     */
+    status: 'withdrawn';
+    /**
+     * Video Id
+     */
+    video_id: number | string;
+    /**
+     * Request Id
+     */
+    request_id: string;
 };
 
 export type RecommendationsData = {
@@ -1298,6 +1444,114 @@ export type TrendingResponses = {
 };
 
 export type TrendingResponse = TrendingResponses[keyof TrendingResponses];
+
+export type UploadData = {
+    /**
+     * Given
+     */
+    body: VideoIn | Array<VideoIn>;
+    path?: never;
+    query?: never;
+    url: '/videos';
+};
+
+export type UploadErrors = {
+    /**
+     * the body is not text in UTF-8, or is nested too deeply
+     */
+    400: ProblemOut;
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope admin
+     */
+    403: ProblemOut;
+    /**
+     * the body is longer than MAX_BODY_BYTES
+     */
+    413: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type UploadError = UploadErrors[keyof UploadErrors];
+
+export type UploadResponses = {
+    /**
+     * none is new
+     */
+    200: UploadsOut;
+    /**
+     * a video is new
+     */
+    201: UploadsOut;
+};
+
+export type UploadResponse = UploadResponses[keyof UploadResponses];
+
+export type WithdrawData = {
+    body?: never;
+    path: {
+        /**
+         * Video Id
+         *
+         * an id, a number or text
+         */
+        video_id: string;
+    };
+    query?: never;
+    url: '/videos/{video_id}';
+};
+
+export type WithdrawErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope admin
+     */
+    403: ProblemOut;
+    /**
+     * the video is not in the catalogue
+     */
+    404: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type WithdrawError = WithdrawErrors[keyof WithdrawErrors];
+
+export type WithdrawResponses = {
+    /**
+     * Successful Response
+     */
+    200: WithdrawnOut;
+};
+
+export type WithdrawResponse = WithdrawResponses[keyof WithdrawResponses];
 
 export type HealthData = {
     body?: never;

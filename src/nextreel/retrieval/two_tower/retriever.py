@@ -18,6 +18,7 @@ import onnxruntime
 from nextreel.retrieval import index as indexes
 from nextreel.retrieval._arrays import best
 from nextreel.retrieval.index import Index
+from nextreel.retrieval.live_index import View
 from nextreel.retrieval.two_tower import inputs
 from nextreel.retrieval.two_tower.inputs import IntArray, ProfileEncoder, VideoEncoder
 from nextreel.retrieval.two_tower.params import TwoTowerParams
@@ -86,6 +87,7 @@ class TwoTower:
     trends: Columns | None = field(default=None, repr=False, compare=False)  # how it is now, once there is a store
     folder: Path | None = None  # where the weights lie, when they are not in memory
     name: str = "two_tower"
+    live: View | None = None  # the index with what came to the catalogue since; None: nothing did
     _cache: OrderedDict[Hashable, FloatArray] = field(default_factory=OrderedDict, repr=False, compare=False)
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
     _last: local = field(default_factory=local, repr=False, compare=False)  # per thread: the newest answer
@@ -93,7 +95,15 @@ class TwoTower:
     @property
     def vectors(self) -> FloatArray:
         """Unit vectors of the videos (n, dim)."""
-        return self.index.vectors
+        return self.space.vectors
+
+    def __len__(self) -> int:
+        return len(self.space)
+
+    @property
+    def space(self) -> Index | View:
+        """Where the videos lie that there are now."""
+        return self.index if self.live is None else self.live
 
     @property
     def weights(self) -> Mapping[str, FloatArray]:
@@ -124,7 +134,19 @@ class TwoTower:
     def over(self, counters: Shares) -> TwoTower:
         """The same towers, which read how popular videos are from these counters."""
         trends = None if self.past is None else Columns(counters, self.params.trends, self.past)
-        return replace(self, trends=trends, _cache=OrderedDict(), _lock=Lock(), _last=local())
+        return self._renewed(trends=trends)
+
+    def among(self, live: View) -> TwoTower:
+        """The same towers over an index that has changed since; until they are put `over` a store, without trends."""
+        return self._renewed(live=live, trends=None)
+
+    def _renewed(self, **changes: Any) -> TwoTower:
+        """The towers with these changes and nothing remembered of people; what runs their graphs is made once."""
+        renewed = replace(self, **changes, _cache=OrderedDict(), _lock=Lock(), _last=local())
+        for name in ("_user_session", "_video_session"):
+            if name in self.__dict__:
+                renewed.__dict__[name] = self.__dict__[name]  # what cached_property would make again
+        return renewed
 
     def _trend(self, weights: FloatArray, at: float, rows: RowArray | None = None) -> FloatArray | np.float32:
         """What popularity at that time adds to the cosine of each of the rows, or of all: weights (windows,)."""
@@ -132,9 +154,9 @@ class TwoTower:
             return np.float32(0)
         popularity = self.trends or (None if self.past is None else self.past.of)
         known = None if popularity is None else popularity(at)
-        if known is None or len(known) < len(self.index):
-            raise TwoTowerError(f"Expected how popular each of {len(self.index)} videos is. Hint: `over` a store.")
-        return known[: len(self.index)] @ weights if rows is None else known[rows] @ weights
+        if known is None or len(known) < len(self.space):
+            raise TwoTowerError(f"Expected how popular each of {len(self.space)} videos is. Hint: `over` a store.")
+        return known[: len(self.space)] @ weights if rows is None else known[rows] @ weights
 
     def encode(self, request: Request, user: UserState) -> FloatArray:
         """The person's unit vector (dim,) at the time of the request; remembered for what the tower reads."""
@@ -153,8 +175,8 @@ class TwoTower:
         vector = self._encoded(self._tokens(request, user))
         dim = self.params.dim
         scores = None
-        if self.index.kind == "flat":
-            scores = self.index.scores(vector[:dim]) + self._trend(vector[dim:], request.at)
+        if self.space.kind == "flat":
+            scores = self.space.scores(vector[:dim]) + self._trend(vector[dim:], request.at)
         self._last.answer = answer = _Answer(request, user, len(user.history), vector, scores)
         return answer
 
@@ -178,7 +200,7 @@ class TwoTower:
 
     def _tokens(self, request: Request, user: UserState) -> _Tokens:
         history, params = user.history, self.params
-        rows, at, weights = inputs.tokens(history.rows, history.at, history.weights, len(self.index))
+        rows, at, weights = inputs.tokens(history.rows, history.at, history.weights, len(self.space))
         rows, at, weights = rows[-params.length :], at[-params.length :], weights[-params.length :]
         asked = np.append(at[1:], np.nan if request.anytime else request.at)[: len(at)]
         gaps = inputs.gaps(at, asked, params.request_gap)
@@ -197,7 +219,7 @@ class TwoTower:
         n = 1 + len(person.rows)  # the start takes the first place
         vectors, weights = np.zeros((n, self.params.dim), np.float32), np.zeros(n, np.float32)
         gaps = np.zeros((n, 2), np.int64)
-        vectors[1:], weights[1:], gaps[1:] = self.vectors[person.rows], person.weights, person.gaps
+        vectors[1:], weights[1:], gaps[1:] = self.space.of(person.rows), person.weights, person.gaps
         given = {"vectors": vectors, "weights": weights, "gaps": gaps, "profile": person.profile}
         answer = self._user_session.run(None, given)
         vector: FloatArray = answer[0][0]
@@ -209,29 +231,29 @@ class TwoTower:
         answer = self._answer(request, user)
         if answer.scores is None:
             return self._searched(answer.vector, request.at, n, exclude)
-        return self.index.best(answer.scores, n, exclude)
+        return self.space.best(answer.scores, n, exclude)
 
     def _searched(self, vector: FloatArray, at: float, n: int, exclude: RowArray | None) -> tuple[RowArray, FloatArray]:
         """The best of the nearest vectors and of what is popular, where the index does not know all scores."""
         dim = self.params.dim
         if len(vector) == dim:
-            return self.index.search(vector, n, exclude)
-        rows, _ = self.index.search(vector[:dim], NEARER * n, exclude)
+            return self.space.search(vector, n, exclude)
+        rows, _ = self.space.search(vector[:dim], NEARER * n, exclude)
         trend = np.asarray(self._trend(vector[dim:], at), np.float32)
         popular = best(trend, n)
         rows = np.union1d(rows, popular if exclude is None else np.setdiff1d(popular, exclude)).astype(np.int32)
-        scores = np.asarray(self.vectors[rows] @ vector[:dim] + trend[rows], np.float32)
+        scores = np.asarray(self.space.of(rows) @ vector[:dim] + trend[rows], np.float32)
         chosen = best(scores, n)
         return rows[chosen], scores[chosen]
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for rows the towers have no vector of."""
         answer = self._answer(request, user)
-        known = (rows >= 0) & (rows < len(self.index))
+        known = (rows >= 0) & (rows < len(self.space))
         inside = rows if known.all() else rows[known]
         if answer.scores is None:
             dim = self.params.dim
-            found = self.vectors[inside] @ answer.vector[:dim] + self._trend(answer.vector[dim:], request.at, inside)
+            found = self.space.of(inside) @ answer.vector[:dim] + self._trend(answer.vector[dim:], request.at, inside)
         else:
             found = answer.scores[inside]
         if len(inside) == len(rows):
@@ -242,7 +264,7 @@ class TwoTower:
 
     def similar(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
         """At most k other rows by the cosine of their vectors, best first, and the cosines."""
-        return self.index.search(np.asarray(self.vectors[row]), k, np.array([row]))
+        return self.space.search(self.space.of(np.array([row]))[0], k, np.array([row]))
 
     def encode_videos(self, catalogue: Catalogue) -> FloatArray:
         """Unit vectors (n, dim) of all videos of a catalogue; what the towers never saw is judged by its content."""
@@ -261,7 +283,7 @@ class TwoTower:
         """
         index = indexes.build(self.encode_videos(catalogue), self.params.index)
         past = Snapshots.none(len(catalogue), len(self.params.trends)) if self.params.trends else None
-        return replace(self, index=index, past=past, trends=None, _cache=OrderedDict(), _lock=Lock(), _last=local())
+        return self._renewed(index=index, live=None, past=past, trends=None)
 
     def save(self, folder: Path) -> None:
         """Writes graphs, vectors, encoders, weights and parameters into the folder, which it makes when needed."""

@@ -74,9 +74,10 @@ class Columns:
         A request of a time that the counters have left behind, and that the past knows, is answered from the past: what
         became popular later was not known then.
         """
-        if at < self._counters.newest_at and at < self._past.at[-1]:
-            return self._past.of(at)
         shares = [self._counters.share(name) for name in self._windows]
+        if at < self._counters.newest_at and at < self._past.at[-1]:
+            past = self._past.of(at)
+            return np.pad(past, ((0, len(shares[0]) - len(past)), (0, 0)))  # what came since was not there
         kept = self._kept  # one read: another thread may write it
         if kept is None or any(new is not old for new, old in zip(shares, kept[0], strict=True)):
             self._kept = kept = shares, columns(shares)
