@@ -35,7 +35,7 @@ class NextreelError(Exception):
 
 
 class Kind(IntEnum):
-    """What a person did; the numbers are written to disk and never change."""
+    """What a person did; the numbers are written to disk and never change. Those of `RECORDS` are no deeds."""
 
     IMPRESSION = 0
     CLICK = 1
@@ -48,6 +48,22 @@ class Kind(IntEnum):
     HIDE = 8
     SUBSCRIBE = 9
     BLOCK = 10
+    MERGE = 11  # the log alone: what the session did is the person's
+    ERASE = 12  # the log alone: a person is forgotten
+
+
+RECORDS = (Kind.MERGE, Kind.ERASE)  # kinds that the log alone holds, about people and not about videos
+SESSION = "session:"  # what the id of everybody starts with who has no account yet
+
+
+def session_person(session_id: str) -> UserId:
+    """The person that an anonymous session is."""
+    return SESSION + session_id
+
+
+def is_session(user_id: UserId | None) -> bool:
+    """Whether the person is an anonymous session."""
+    return isinstance(user_id, str) and user_id.startswith(SESSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,7 @@ class Event:
     event_id: str | None = None
     location: str | None = None  # where the person was: a country, a city, "home"
     surface: str | None = None  # which page or tab of the product showed the video
+    session_id: str | None = None  # of a MERGE: whose past becomes the person's
 
 
 _NONE: NDArray[np.int32] = np.empty(0, np.int32)  # a column that the source does not have
@@ -201,6 +218,7 @@ class UserState:
     known: bool = False
     subscribed: frozenset[int] = frozenset()  # codes of channels
     blocked: frozenset[int] = frozenset()  # codes of channels
+    told_at: dict[int, float] = field(default_factory=dict)  # channel -> time of the newest word on it
     watches: int = 0  # events that carried a watch time
     watch_seconds: float = 0.0  # their sum
     impressions: int = 0
@@ -424,6 +442,14 @@ class KeyValue(Protocol):
         """How many of the keys were there; they no longer are."""
         ...
 
+    def erase(self, items: Sequence[tuple[str, int | None]]) -> int:
+        """How many of (key, version) were there, None = at any version; no file of this process keeps their bytes."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted. Reads all keys on some backends: not for requests."""
+        ...
+
 
 class Conflict(NextreelError):
     """A write expected another version than the one that is there."""
@@ -438,6 +464,10 @@ class EventLog(Protocol):
 
     def read(self, after: int, limit: int = 1000) -> list[tuple[int, Event]]:
         """Events with an offset above `after`, oldest first."""
+        ...
+
+    def erase(self, offsets: Sequence[int]) -> int:
+        """How many of the offsets held an event; they hold none any more, and those of the others stay."""
         ...
 
 

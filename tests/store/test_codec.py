@@ -79,5 +79,5 @@ def test_every_person_has_a_key_of_their_own() -> None:
 
 @pytest.mark.parametrize(("body", "got"), [(b"", "nothing"), (b"\x01abc", "01")])
 def test_bytes_of_another_version_are_refused_with_a_hint(body: bytes, got: str) -> None:
-    with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 03, got {got}.*Hint"):
+    with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 04, got {got}.*Hint"):
         decode("ann", body)

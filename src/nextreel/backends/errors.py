@@ -31,3 +31,7 @@ class Unreachable(NextreelError):
 
 class TooLarge(NextreelError):
     """A value is larger, or a write has more keys, than the backend takes."""
+
+
+class StillRead(NextreelError):
+    """Somebody reads what was to be overwritten, and does not end."""

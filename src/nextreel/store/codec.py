@@ -8,7 +8,7 @@ import numpy as np
 from nextreel.history import History
 from nextreel.types import NextreelError, Profile, UserId, UserState
 
-_VERSION = b"\x03"
+_VERSION, _BEFORE = b"\x04", b"\x03"  # the last one lacks only what has a default below
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -26,6 +26,7 @@ class _Stored(msgspec.Struct, array_like=True):
     impressions: int
     clicks: int
     full_watches: int
+    told_at: dict[int, float] = {}
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -56,13 +57,14 @@ def encode(state: UserState) -> bytes:
             state.impressions,
             state.clicks,
             state.full_watches,
+            state.told_at,
         )
     )
 
 
 def decode(user_id: UserId, body: bytes) -> UserState:
     """The state that `encode` wrote. Raises `NextreelError` for bytes of another version."""
-    if body[:1] != _VERSION:
+    if body[:1] not in (_VERSION, _BEFORE):
         raise NextreelError(
             f"Expected the state of user {user_id!r} to start with version byte {_VERSION.hex()}, got "
             f"{body[:1].hex() or 'nothing'}. Hint: train a release with this version of nextreel."
@@ -89,4 +91,5 @@ def decode(user_id: UserId, body: bytes) -> UserState:
         impressions=stored.impressions,
         clicks=stored.clicks,
         full_watches=stored.full_watches,
+        told_at=stored.told_at,
     )

@@ -5,6 +5,9 @@ changes: a state that an event has moved on lies in an overlay, in the home's sh
 state remembers the log offset of its newest event, so any number of processes may follow the same log: whoever comes
 first applies an event to the state, the others see that it is there. Any past moment can be had again, from the
 snapshot and the log up to there.
+
+Two kinds of records in the log are about people: after a MERGE the past of a session is its account's, and after an
+ERASE nothing is known of a person any more, not even what a process that was late wrote of them again.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +26,11 @@ from nextreel.backends import ClosableKeyValue, open_key_value
 from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
+from nextreel.store.erasures import Erasures
 from nextreel.store.memory import MemoryStore, advance, relevance_of
+from nextreel.store.merging import emptied, merged
 from nextreel.types import (
+    RECORDS,
     UNKNOWN,
     Catalogue,
     Conflict,
@@ -37,6 +44,8 @@ from nextreel.types import (
     UserId,
     UserState,
     VideoId,
+    is_session,
+    session_person,
 )
 
 _ABOUT_CHANNEL = (Kind.SUBSCRIBE, Kind.BLOCK)
@@ -88,9 +97,10 @@ class LiveStore:
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
+        self._erasures = Erasures()
 
     def users(self) -> list[UserId]:
-        """Everybody ever heard of."""
+        """Everybody ever heard of, and not forgotten or merged into another since."""
         return list(self._people)
 
     def knows(self, user_id: UserId) -> bool:
@@ -107,13 +117,31 @@ class LiveStore:
         if user_id is None:
             return state
         after = self._offset
+        erasures = Erasures()
         while after < offset and (batch := self._read_log(after, offset)):
-            mine = [one for one in batch if one[1].user_id == user_id and one[1].at > self._since]
-            if mine:
-                events, graded, offsets = self._judged(mine)
-                state = _moved_on(state, events, graded, offsets)
+            for run in _runs([one for one in batch if one[1].at > self._since]):
+                state = self._moved_by(run, user_id, state, erasures)
             after = batch[-1][0]
         return state
+
+    def _moved_by(
+        self, run: Sequence[tuple[int, Event]], user_id: UserId, state: UserState, erasures: Erasures
+    ) -> UserState:
+        """The person's state after a run of the log; the states of others are looked up as they were then."""
+        last, record = run[-1]
+        if record.kind == Kind.ERASE:
+            erasures.add(record, last)
+            return UserState(user_id, offset=last) if erasures.of(user_id) == last > state.offset else state
+        if record.kind == Kind.MERGE:
+            session = _session_of(record)
+            if last <= state.offset or user_id not in (session, record.user_id):
+                return state
+            if user_id == session:
+                return emptied(state, last)
+            past = self.user_at(session, last - 1)
+            return merged(state, past, last) if past.version and past.offset < last else state
+        mine = [one for one in run if one[1].user_id == user_id]
+        return _moved_on(state, *self._judged(mine)) if mine else state
 
     def _read(self, user_id: UserId) -> tuple[int, UserState]:
         """Version in the overlay (0 for one that is in the snapshot alone, or nowhere) and state."""
@@ -125,11 +153,15 @@ class LiveStore:
             if cached is not None and cached[0] == version:
                 self._cache.move_to_end(user_id)
                 return cached
+        erased = self._erasures.of(user_id)
         if found is None:
-            found = self._snapshot.get_many([key])[0]
+            found = None if erased else self._snapshot.get_many([key])[0]
             if found is None:
-                return 0, UserState(user_id)
+                return 0, UserState(user_id, offset=erased)
         state = decode(user_id, found[0])
+        if state.offset < erased:  # written by a process that had not heard of the erasure
+            return version, UserState(user_id, offset=erased)
+        state.known = state.version > 0 or not is_session(user_id)  # a session that was merged is nobody
         with self._cache_lock:
             self._cache[user_id] = (version, state)
             while len(self._cache) > _CACHED:
@@ -141,11 +173,14 @@ class LiveStore:
         count = 0
         with self._following:
             while batch := self._read_log(self._offset, until):
-                fresh = [(offset, event) for offset, event in batch if event.at > self._since]
-                if fresh:
-                    self._apply(fresh)
-                self._offset = self.counted = batch[-1][0]
-                count += len(fresh)
+                for run in _runs(batch):
+                    fresh = [(offset, event) for offset, event in run if event.at > self._since]
+                    if fresh:
+                        self._apply(fresh)
+                    self._offset = self.counted = run[-1][0]
+                    count += len(fresh)
+            if until is not None and until > self._offset and self._log.read(until, 1):
+                self._offset = self.counted = until  # what was there has been erased
         return count
 
     def _read_log(self, after: int, until: int | None) -> list[tuple[int, Event]]:
@@ -159,6 +194,14 @@ class LiveStore:
         return events, relevance_of(events, self.catalogue, self.rules), np.array([offset for offset, _ in batch])
 
     def _apply(self, batch: Sequence[tuple[int, Event]]) -> None:
+        """Applies a run: deeds, or one record about people."""
+        offset, record = batch[0]
+        if record.kind == Kind.MERGE:
+            self._merge(record.user_id, _session_of(record), offset)
+            return
+        if record.kind == Kind.ERASE:
+            self._erase(record, offset)
+            return
         events, graded, offsets = self._judged(batch)
         for code, user_id in enumerate(events.user_ids.tolist()):
             self._people.setdefault(user_id)
@@ -182,9 +225,68 @@ class LiveStore:
                 continue
             return
 
+    def _merge(self, account: UserId, session: UserId, offset: int) -> None:
+        """Writes both next states at once, unless another process has, or the session had done nothing by then."""
+        while True:
+            keys = [self._prefix + key_of(account), self._prefix + key_of(session)]
+            (version, stale), (session_version, past) = self._read(account), self._read(session)
+            if past.version == 0 or max(stale.offset, past.offset) >= offset:
+                break
+            states = [merged(stale, past, offset), emptied(past, offset)]
+            versions = [version, session_version]
+            try:
+                self._live.put_many([(k, encode(s), v) for k, s, v in zip(keys, states, versions, strict=True)])
+            except Conflict:
+                continue
+            break
+        if session in self._people:
+            del self._people[session]
+            self._people.setdefault(account)
+
+    def _erase(self, record: Event, offset: int) -> None:
+        """Lets go of the person whose digest the record holds; also of what was written of them by late processes."""
+        self._erasures.add(record, offset)
+        with self._cache_lock:
+            known = {**self._people, **dict.fromkeys(self._cache)}
+        for user_id in [one for one in known if self._erasures.of(one) == offset]:
+            self._people.pop(user_id, None)
+            with self._cache_lock:
+                self._cache.pop(user_id, None)
+            self.drop(user_id, offset)
+
+    def drop(self, user_id: UserId, before: int) -> int:
+        """1 where a live state of the person from before the log offset was there; it no longer is."""
+        return drop_state(self._live, self._prefix, user_id, before)
+
     def close(self) -> None:
         """Lets go of the snapshot; log and overlay belong to whoever opened them."""
         self._snapshot.close()
+
+
+def drop_state(states: KeyValue, prefix: str, user_id: UserId, before: int) -> int:
+    """1 where a state of the person from before the log offset lay under the prefix; it no longer does."""
+    key = prefix + key_of(user_id)
+    found = states.get_many([key])[0]
+    while found is not None and decode(user_id, found[0]).offset < before:
+        if states.erase([(key, found[1])]):
+            return 1
+        found = states.get_many([key])[0]  # somebody has written it meanwhile
+    return 0
+
+
+def _runs(batch: Sequence[tuple[int, Event]]) -> Iterator[list[tuple[int, Event]]]:
+    """The batch in parts: each record about people by itself, and the deeds between them together."""
+    for is_record, part in groupby(batch, key=lambda one: one[1].kind in RECORDS):
+        if is_record:
+            yield from ([one] for one in part)
+        else:
+            yield list(part)
+
+
+def _session_of(record: Event) -> UserId:
+    if record.session_id is None:
+        raise NextreelError(f"Expected a merge that names a session, got one of {record.user_id!r} without.")
+    return session_person(record.session_id)
 
 
 def _moved_on(state: UserState, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> UserState:

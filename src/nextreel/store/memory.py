@@ -8,9 +8,10 @@ import numpy as np
 
 from nextreel.relevance import Relevance, weights
 from nextreel.store.counters import Counters
-from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, UserId, UserState
+from nextreel.types import RECORDS, UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, UserId, UserState
 
-_HEARD = np.array([kind not in (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK) for kind in Kind])  # enter the history
+_SILENT = (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK, *RECORDS)
+_HEARD = np.array([kind not in _SILENT for kind in Kind])  # enter the history
 
 
 def relevance_of(events: Events, catalogue: Catalogue, rules: Relevance) -> FloatArray:
@@ -37,11 +38,14 @@ def advance(state: UserState, events: Events, graded: FloatArray) -> None:
     state.clicks += int(np.count_nonzero(about_video & (events.kind == Kind.CLICK)))
     state.full_watches += int(np.count_nonzero((events.kind == Kind.WATCH) & (graded > 0)))
     if events.channel.max() >= 0:
-        for kind, channel in zip(events.kind.tolist(), events.channel.tolist(), strict=True):
-            if kind == Kind.SUBSCRIBE and channel >= 0:
+        for kind, channel, at in zip(events.kind.tolist(), events.channel.tolist(), events.at.tolist(), strict=True):
+            if channel < 0:
+                continue
+            if kind == Kind.SUBSCRIBE:
                 state.subscribed, state.blocked = state.subscribed | {channel}, state.blocked - {channel}
-            elif kind == Kind.BLOCK and channel >= 0:
+            elif kind == Kind.BLOCK:
                 state.subscribed, state.blocked = state.subscribed - {channel}, state.blocked | {channel}
+            state.told_at[channel] = at
     state.version += len(events)
     state.known = True
 
