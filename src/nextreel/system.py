@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -21,16 +21,18 @@ from nextreel.backends import ClosableEventLog, ClosableKeyValue, open_key_value
 from nextreel.declared import RESET, DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
+from nextreel.forgetting import Places, Receipt, forget
 from nextreel.pipeline import Recommender
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
-from nextreel.store import LiveStore
+from nextreel.store import LiveStore, state_folder
 from nextreel.types import (
     Catalogue,
     Event,
     FloatArray,
     IdArray,
     KeyValue,
+    Kind,
     Matrix,
     Moment,
     NextreelError,
@@ -38,6 +40,7 @@ from nextreel.types import (
     Slate,
     UserId,
     VideoId,
+    session_person,
 )
 from nextreel.why import Why, why
 
@@ -65,6 +68,7 @@ class System:
         clock: Callable[[], float],
         value: str,
         declared: DeclaredValue,
+        places: Places,
         feature_log: FeatureLog | None = None,
     ) -> None:
         self.recommender = recommender
@@ -82,6 +86,7 @@ class System:
         self.value_problem: NextreelError | None = None  # why a declared formula is not followed
         self._revalue()
         self._feature_log = feature_log
+        self._places = places
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
 
@@ -147,6 +152,20 @@ class System:
         offsets = self._log.append(events)
         self.store.follow()
         return offsets
+
+    def merge(self, session_id: str, user_id: UserId, at: float) -> bool:
+        """Whether the session had done anything, which is the person's from now on; later deeds are a new session's."""
+        self.store.follow()
+        if self.store.user(session_person(session_id)).version == 0:
+            return False
+        self.feedback([Event(user_id, at, Kind.MERGE, session_id=session_id)])
+        return True
+
+    def forget(self, user_id: UserId) -> Receipt:
+        """Removes what the home knows of the person; every process has followed when it answers next."""
+        receipt = forget(self._places, user_id, self.now())
+        self.store.follow()
+        return receipt
 
     def _follow(self) -> None:
         now = time.monotonic()
@@ -219,11 +238,12 @@ def open_system(
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     """
     release = release or production(home)
-    shared = open_key_value(state_url or f"sqlite://{home / SHARED}")
+    shared = _shared(home, state_url)
     recommender, store, event_log, models, value = _load(home, release, shared)
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset
+    places = Places(home, event_log, shared, feature_log)
     kept = None if feature_log is None else FeatureLog(feature_log, heading(recommender), feature_log_share)
     registry = Registry(home)
     metrics = registry.show(release).get("metrics", {})
@@ -239,8 +259,18 @@ def open_system(
         clock=now,
         value=value,
         declared=declared,
+        places=places,
         feature_log=kept,
     )
+
+
+@contextmanager
+def opened_places(home: Path, state_url: str | None, feature_log: Path | None) -> Iterator[Places]:
+    """Where the home keeps what people did, without a release; for servers may run beside it."""
+    if not home.is_dir():
+        raise NextreelError(f"Expected a home at {home}, found none. Hint: name the one that serves by --home.")
+    with closing(open_log(_log_url(home))) as event_log, closing(_shared(home, state_url)) as shared:
+        yield Places(home, event_log, shared, feature_log)
 
 
 @contextmanager
@@ -279,7 +309,7 @@ def _load(home: Path, release: str, shared: KeyValue) -> tuple[Recommender, Live
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
-    event_log = open_log(f"sqlite://{home / 'log.db'}")
+    event_log = open_log(_log_url(home))
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, shared, f"{release}/")
     models = Models.load(folder)
     ranker = load_ranker(folder)
@@ -298,9 +328,12 @@ def _load(home: Path, release: str, shared: KeyValue) -> tuple[Recommender, Live
     return recommender, store, event_log, models, config.ranker.value
 
 
-def state_folder(home: Path, release: str) -> Path:
-    """Where the state of a release lives."""
-    return home / "state" / release
+def _log_url(home: Path) -> str:
+    return f"sqlite://{home / 'log.db'}"
+
+
+def _shared(home: Path, state_url: str | None) -> ClosableKeyValue:
+    return open_key_value(state_url or f"sqlite://{home / SHARED}")
 
 
 def _plain(ids: IdArray, row: int) -> VideoId:

@@ -17,18 +17,18 @@ from nextreel.history import History
 from nextreel.store import live
 from nextreel.store.codec import decode, encode
 from nextreel.store.merging import emptied, merged
-from nextreel.types import Catalogue, Conflict, Event, Kind, Profile, UserState, is_session, session_person
+from nextreel.types import Catalogue, Conflict, Event, Kind, Profile, UserId, UserState, is_session, session_person
 from tests.store.test_live import END, Home, event
 
 if TYPE_CHECKING:
     from tests.store.conftest import Columns
 
 SESSION, OTHER = session_person("tab-1"), session_person("tab-2")
-ACCOUNTS = ["ann", 7, "new"]
+ACCOUNTS: list[UserId] = ["ann", 7, "new"]
 EXACT = ("profile", "known", "subscribed", "blocked", "told_at", "watches", "impressions", "clicks", "full_watches")
 
 
-def merge(account: int | str, after: float, session: str = "tab-1") -> Event:
+def merge(account: UserId, after: float, session: str = "tab-1") -> Event:
     return Event(account, END + after, Kind.MERGE, session_id=session)
 
 
@@ -51,7 +51,7 @@ def home(tmp_path: Path, catalogue: Catalogue, columns: Columns) -> Iterator[Hom
     home.close()
 
 
-def expected_of(home: Home, log: Sequence[Event]) -> dict[int | str, UserState]:
+def expected_of(home: Home, log: Sequence[Event]) -> dict[UserId, UserState]:
     """The states of a store in which each event was its owner's from the start: that of the next merge, else its own."""
     owned: list[Event] = []
     for number, one in enumerate(log):

@@ -12,7 +12,6 @@ ERASE nothing is known of a person any more, not even what a process that was la
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +26,9 @@ from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
 from nextreel.store.erasures import Erasures
-from nextreel.store.memory import MemoryStore, advance, relevance_of
+from nextreel.store.memory import advance, relevance_of
 from nextreel.store.merging import emptied, merged
+from nextreel.store.snapshots import ABOUT, COUNTERS, USERS, newest_at, people_of
 from nextreel.types import (
     RECORDS,
     UNKNOWN,
@@ -51,22 +51,6 @@ from nextreel.types import (
 _ABOUT_CHANNEL = (Kind.SUBSCRIBE, Kind.BLOCK)
 _CACHED = 4096  # decoded states kept in memory
 _BATCH = 1000  # log events read at once
-_COUNTERS, _USERS, _ABOUT, _PEOPLE = "counters.npz", "users.db", "state.json", "people.json"
-
-
-def write_snapshot(store: MemoryStore, folder: Path) -> None:
-    """Leaves the store's states and counters in the folder, for `LiveStore` to go on from."""
-    folder.mkdir(parents=True, exist_ok=False)
-    store.counters.save(folder / _COUNTERS)
-    backend = open_key_value(f"sqlite://{folder / _USERS}")
-    try:
-        backend.put_many([(key_of(user_id), encode(state), 0) for user_id, state in store.states.items()])
-    finally:
-        backend.close()
-    (folder / _PEOPLE).write_text(json.dumps(list(store.states)), encoding="utf-8")
-    (folder / _ABOUT).write_text(json.dumps({"newest_at": store.counters.newest_at}), encoding="utf-8")
-    for name in (_COUNTERS, _USERS, _PEOPLE, _ABOUT):
-        (folder / name).chmod(0o444)
 
 
 class LiveStore:
@@ -80,16 +64,16 @@ class LiveStore:
     def __init__(
         self, folder: Path, catalogue: Catalogue, rules: Relevance, log: EventLog, overlay: KeyValue, prefix: str = ""
     ) -> None:
-        if not (folder / _ABOUT).is_file():
+        if not (folder / ABOUT).is_file():
             raise NextreelError(f"Expected a state snapshot in {folder}, found none. Hint: nextreel train makes one.")
         self.catalogue = catalogue
         self.rules = rules
         self._channel_of = {channel_id: code for code, channel_id in enumerate(catalogue.channel_ids)}
-        self.counters = Counters.load(folder / _COUNTERS)
-        self.newest_at: float = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["newest_at"]
+        self.counters = Counters.load(folder / COUNTERS)
+        self.newest_at = newest_at(folder)
         self._since = self.newest_at  # log events up to here are in the snapshot
-        self._people: dict[UserId, None] = dict.fromkeys(json.loads((folder / _PEOPLE).read_text(encoding="utf-8")))
-        self._snapshot: ClosableKeyValue = open_key_value(f"sqlite://{folder / _USERS}")
+        self._people: dict[UserId, None] = dict.fromkeys(people_of(folder))
+        self._snapshot: ClosableKeyValue = open_key_value(f"sqlite://{folder / USERS}")
         self._live, self._prefix = overlay, prefix
         self._log = log
         self._offset = 0
@@ -252,11 +236,7 @@ class LiveStore:
             self._people.pop(user_id, None)
             with self._cache_lock:
                 self._cache.pop(user_id, None)
-            self.drop(user_id, offset)
-
-    def drop(self, user_id: UserId, before: int) -> int:
-        """1 where a live state of the person from before the log offset was there; it no longer is."""
-        return drop_state(self._live, self._prefix, user_id, before)
+            drop_state(self._live, self._prefix, user_id, offset)
 
     def close(self) -> None:
         """Lets go of the snapshot; log and overlay belong to whoever opened them."""

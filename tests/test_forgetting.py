@@ -1,0 +1,370 @@
+"""Forgetting a person: out of every place, for good, while others go on; and a receipt that can be checked."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nextreel import feature_log, forgetting
+from nextreel.backends import open_key_value, open_log
+from nextreel.feature_log import MAGIC, SUFFIX, Heading, Served, frame
+from nextreel.forgetting import CURSOR, PLACES, Places, Receipt, forget, left, receipt_of
+from nextreel.relevance import Relevance
+from nextreel.store import LiveStore, MemoryStore, snapshots, state_folder, write_snapshot
+from nextreel.store.codec import encode, key_of
+from nextreel.types import Catalogue, Event, Kind, NextreelError, Request, UserId, UserState, session_person
+from tests.store.conftest import catalogue, columns
+from tests.store.test_live import END, event
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Columns
+
+__all__ = ["catalogue", "columns"]  # fixtures
+
+RELEASES = ("20260101-000000-aaaaaa", "20260201-000000-bbbbbb")
+ANN = "ann.of-the_woods"  # no word that anything else would hold
+RULES = Relevance()
+SESSION = session_person("tab-of-ann")
+
+
+class World:
+    """A home of two releases, the stores that follow its log, and what people left everywhere."""
+
+    def __init__(self, home: Path, catalogue: Catalogue, columns: Columns, log: str | None = None) -> None:
+        self.home, self.catalogue = home, catalogue
+        for number, release in enumerate(RELEASES):
+            replay = MemoryStore(catalogue, RULES)
+            replay.apply_many(columns([Event(one, END - 9 + number, Kind.LIKE, "a") for one in (ANN, "bob", 7)]))
+            (home / "state").mkdir(exist_ok=True)
+            write_snapshot(replay, state_folder(home, release))
+        (home / "features").mkdir()
+        self.log = open_log(log or f"sqlite://{home / 'log.db'}")
+        self.shared = open_key_value(f"sqlite://{home / 'shared.db'}" if log is None else log)
+        self.places = Places(home, self.log, self.shared, home / "features")
+        self.opened: list[LiveStore] = []
+
+    def open(self, release: str = RELEASES[0]) -> LiveStore:
+        folder = state_folder(self.home, release)
+        self.opened.append(LiveStore(folder, self.catalogue, RULES, self.log, self.shared, f"{release}/"))
+        return self.opened[-1]
+
+    def live(self) -> None:
+        """Ann, one of her sessions and others do something everywhere."""
+        merge = Event(ANN, END + 3, Kind.MERGE, session_id="tab-of-ann")
+        self.log.append([event(SESSION, 1, "b"), event("bob", 1.5, "c"), event(ANN, 2, "d"), merge, event(7, 4, "e")])
+        for release in RELEASES:
+            self.open(release).follow()
+        self.put_cursor(ANN)
+        self.put_cursor("bob")
+        self.serve(ANN, SESSION, "bob", None)
+
+    def put_cursor(self, user_id: UserId | None) -> None:
+        record = b"\x01" + msgspec.msgpack.encode([Request(user_id, END), ["a"], [], False])
+        self.shared.put_many([(f"{CURSOR}{uuid.uuid4().hex}.2", record, 0)], seconds=900)
+
+    def serve(self, *people: UserId | None, counted: int = 1) -> None:
+        """One file of the feature log with an answer for each."""
+        head = Heading(RELEASES[0], ("plays",), ("click",), "f", "w")
+        answers = [
+            Served(Request(one, END, request_id="r"), 0, 1, counted, 0, ("a",), b"", np.zeros(1, np.float32).tobytes())
+            for one in people
+        ]
+        path = self.home / "features" / f"{len(list((self.home / 'features').iterdir()))}{SUFFIX}"
+        path.write_bytes(MAGIC + b"".join(frame(one) for one in (head, *answers)))
+
+    def left(self, user_id: UserId = ANN) -> dict[str, int]:
+        """Place -> what is left there, where there is any."""
+        receipt = receipt_of(self.places, user_id)
+        assert receipt is not None
+        return {one.place: one.found for one in left(self.places, user_id, receipt) if one.found}
+
+    def close(self) -> None:
+        for one in self.opened:
+            one.close()
+        self.shared.close()
+        self.log.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, catalogue: Catalogue, columns: Columns) -> Iterator[World]:
+    world = World(tmp_path, catalogue, columns)
+    world.live()
+    yield world
+    world.close()
+
+
+def holding(home: Path, word: str) -> list[str]:
+    return sorted(path.name for path in home.rglob("*") if path.is_file() and word.encode() in path.read_bytes())
+
+
+def test_who_was_forgotten_is_in_no_place_and_in_no_byte_of_the_home(world: World) -> None:
+    before = holding(world.home, ANN)
+    assert {"log.db", "people.json", "shared.db", "users.db", f"0{SUFFIX}"} <= {
+        name.removesuffix("-wal") for name in before
+    }
+    receipt = forget(world.places, ANN, END + 10)
+    assert dict(receipt.counts) == {
+        "live states": 4,  # in both releases, hers and what was left of her session
+        "snapshots": 2,
+        "lists of people": 2,
+        "cursors": 1,
+        "feature log": 2,
+        "event log": 3,  # her own, that of her session, and the merge
+    }
+    assert receipt.releases == RELEASES
+    assert world.left() == {}
+    assert (holding(world.home, ANN), holding(world.home, "tab-of-ann")) == ([], [])
+
+
+def test_others_keep_what_they_have(world: World) -> None:
+    stores = [world.opened[0], world.opened[1]]
+    known = {one: encode(stores[0].user(one)) for one in ("bob", 7)}
+    plays = stores[0].counters.plays.tolist()
+    forget(world.places, ANN, END + 10)
+    for store in (*stores, world.open()):
+        store.follow()
+        assert {one: encode(store.user(one)) for one in known} == known
+        assert sorted(store.users(), key=str) == [7, "bob"]
+    assert stores[0].counters.plays.tolist() == plays  # sums over people stay where they were counted
+    assert [event.user_id for _, event in world.log.read(0) if event.kind != Kind.ERASE] == ["bob", 7]
+    assert [served.request.user_id for file in world.places.answers() for _, at in file.answers if (served := file.read(at))] == ["bob", None]  # fmt: skip
+    assert len(world.shared.keys(CURSOR)) == 1
+    assert all(path.stat().st_mode & 0o222 == 0 for path in (world.home / "state").glob("*/*.json"))
+    assert all(path.stat().st_mode & 0o222 == 0 for path in (world.home / "state").glob("*/users.db"))
+
+
+def test_whoever_comes_back_is_a_newcomer(world: World) -> None:
+    stores = [world.open(), world.open(RELEASES[1])]
+    for store in stores:
+        store.follow()
+        assert len(store.user(ANN).history) == 3
+    forget(world.places, ANN, END + 10)
+    for store in stores:
+        store.follow()
+        assert (store.knows(ANN), store.user(ANN).version, ANN in store.users()) == (False, 0, False)
+    world.log.append([event(ANN, 20, "e")])
+    for store in (*stores, world.open()):
+        store.follow()
+        assert store.user(ANN).history.rows.tolist() == [4]
+    receipt = receipt_of(world.places, ANN)
+    assert receipt is not None
+    since = {one.place: one.since for one in left(world.places, ANN, receipt) if one.since}
+    assert (world.left(), since) == ({}, {"live states": 2, "event log": 1})
+
+
+def test_forgetting_again_finds_nothing_and_forgets_what_came_since(world: World) -> None:
+    first = forget(world.places, ANN, END + 10)
+    again = forget(world.places, ANN, END + 11)
+    assert dict(again.counts) == dict.fromkeys(PLACES, 0)
+    assert (again.digest, again.salt) == (first.digest, first.salt)
+    world.log.append([event(ANN, 20, "e")])
+    world.opened[0].follow()
+    third = forget(world.places, ANN, END + 30)
+    assert {place: n for place, n in third.counts.items() if n} == {"live states": 1, "event log": 1}
+    assert receipt_of(world.places, ANN) == third
+    assert dict(forget(world.places, "nobody", END + 40).counts) == dict.fromkeys(PLACES, 0)
+
+
+def test_a_receipt_does_not_say_who_it_was(world: World) -> None:
+    receipt = forget(world.places, ANN, END + 10)
+    kept = json.loads((world.home / "forgotten" / f"{receipt.receipt_id}.json").read_text())
+    assert receipt_of(world.places, ANN) == receipt
+    assert receipt_of(world.places, "ann") is None
+    assert msgspec.convert(kept, Receipt) == receipt
+
+
+def put_back(world: World, place: str) -> None:
+    key = key_of(ANN)
+    folder = state_folder(world.home, RELEASES[1])
+    match place:
+        case "live states":
+            state = UserState(ANN, version=1, offset=2, known=True)
+            world.shared.put_many([(f"{RELEASES[1]}/{key}", encode(state), 0)])
+        case "snapshots":
+            (folder / snapshots.USERS).chmod(0o644)
+            with closing(open_key_value(f"sqlite://{folder / snapshots.USERS}")) as states:
+                states.put_many([(key, encode(UserState(ANN)), 0)])
+        case "lists of people":
+            (folder / snapshots.PEOPLE).chmod(0o644)
+            (folder / snapshots.PEOPLE).write_text(json.dumps([ANN, "bob", 7]))
+        case "cursors":
+            world.put_cursor(ANN)
+        case "feature log":
+            world.serve("bob", ANN)
+        case "event log":  # as a copy that somebody restored would have it
+            body = b"\x01" + msgspec.msgpack.encode(Event(ANN, END, Kind.LIKE, "a"))
+            with closing(sqlite3.connect(world.home / "log.db")) as database, database:
+                database.execute("INSERT INTO events (offset, body) VALUES (3, ?)", (body,))
+        case _:
+            (world.home / "notes.txt").write_text(f"seen by {ANN}, yesterday")
+
+
+@pytest.mark.parametrize("place", [*PLACES, "bytes of files"])
+def test_one_record_that_is_back_is_found_and_named(world: World, place: str) -> None:
+    forget(world.places, ANN, END + 10)
+    assert world.left() == {}
+    put_back(world, place)
+    found = world.left()
+    assert found.pop("bytes of files", 0) > 0  # an id that is text is in the bytes too
+    assert found == ({} if place == "bytes of files" else {place: 1})
+    forget(world.places, ANN, END + 11)
+    assert world.left() == ({"bytes of files": 1} if place == "bytes of files" else {})
+
+
+def test_a_person_with_a_number_is_found_by_records_and_not_by_bytes(world: World) -> None:
+    world.serve(7)
+    world.put_cursor(7)
+    receipt = forget(world.places, 7, END + 10)
+    assert {place for place, n in receipt.counts.items() if n} == set(PLACES)
+    assert world.left(7) == {}
+    assert "bytes of files" not in [one.place for one in left(world.places, 7, receipt)]
+    world.serve(7)
+    assert world.left(7) == {"feature log": 1}
+
+
+def test_an_id_inside_a_longer_one_is_another_person(world: World) -> None:
+    other = ANN + ".too"
+    world.log.append([event(other, 8, "e")])
+    world.opened[0].follow()
+    forget(world.places, ANN, END + 10)
+    assert world.left() == {}
+    assert world.opened[0].knows(other)
+
+
+STEPS: list[tuple[Any, str]] = [
+    (forgetting, "drop_state"),
+    (snapshots, "erase_people"),
+    (snapshots, "whole"),
+    (forgetting, "_cursors"),
+    (feature_log, "erase"),
+    (forgetting, "_events"),
+    (forgetting, "write_whole"),
+]
+
+
+@pytest.mark.parametrize(("module", "step"), STEPS)
+def test_a_run_that_was_killed_at_any_step_can_be_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch, module: Any, step: str
+) -> None:
+    forget(world.places, "nobody", END + 9)  # makes the salt, which is written like the receipt
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(module, step, killed)
+        forget(world.places, ANN, END + 10)
+    assert receipt_of(world.places, ANN) is None
+    world.opened[0].follow()
+    assert not world.opened[0].knows(ANN)  # the log has said it
+    forget(world.places, ANN, END + 11)
+    assert world.left() == {}
+    assert (holding(world.home, ANN), holding(world.home, "tab-of-ann")) == ([], [])
+
+
+def test_what_a_late_process_writes_again_is_dropped_when_it_hears_of_the_erasure(world: World) -> None:
+    early = world.open()
+    late = world.open()
+    world.log.append([event(ANN, 6, "c")])
+    batch = world.log.read(0)  # what the late process holds in its hands when the person is forgotten
+    forget(world.places, ANN, END + 10)
+    early.follow()
+    late._apply([one for one in batch if one[1].kind != Kind.MERGE])
+    assert world.left()["live states"] == 1
+    assert not early.knows(ANN)  # it is there, and nobody who has heard reads it
+    world.log.append([event(ANN, 20, "e")])
+    early.follow()
+    assert early.user(ANN).history.rows.tolist() == [4]
+    late._offset = batch[-1][0]
+    late.follow()
+    assert late.user(ANN).history.rows.tolist() == [4]
+    assert world.left() == {}
+
+
+def test_what_a_process_wrote_that_died_before_it_heard_counts_for_nobody(world: World) -> None:
+    receipt = forget(world.places, ANN, END + 10)
+    put_back(world, "live states")
+    world.log.append([event(ANN, 20, "e")])
+    store = world.open(RELEASES[1])
+    store.follow()
+    assert store.user(ANN).history.rows.tolist() == [4]
+    assert (world.left(), receipt.offset < store.user(ANN).offset) == ({}, True)
+
+
+def test_sessions_of_others_and_what_was_theirs_before_stay(world: World) -> None:
+    shared = session_person("living-room")
+    world.log.append(
+        [
+            event(shared, 5, "a"),
+            Event("bob", END + 6, Kind.MERGE, session_id="living-room"),
+            event(shared, 7, "b"),
+            Event(ANN, END + 8, Kind.MERGE, session_id="living-room"),
+            event(session_person("elsewhere"), 9, "c"),
+        ]
+    )
+    forget(world.places, ANN, END + 10)
+    replay = world.open(RELEASES[0])
+    replay._live, replay._cache = open_key_value("memory://"), type(replay._cache)()
+    replay.follow()
+    assert replay.user("bob").history.rows.tolist() == [0, 2, 0]
+    assert (replay.knows(shared), replay.knows(session_person("elsewhere"))) == (False, True)
+
+
+def test_a_session_is_merged_before_it_can_be_forgotten(world: World) -> None:
+    with pytest.raises(NextreelError, match=r"Expected the id of an account.*Hint: merge"):
+        forget(world.places, SESSION, END + 10)
+
+
+MOVES = st.lists(
+    st.tuples(st.sampled_from(["ann", "bob", "tab", "merge", "forget", "first", "second"]), st.sampled_from("abcde")),
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(moves=MOVES)
+def test_two_processes_that_follow_while_people_act_and_are_forgotten_agree_with_what_is_left(
+    catalogue: Catalogue, columns: Columns, moves: list[tuple[str, str]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        world = World(Path(folder), catalogue, columns, "memory://")
+        first, second = world.open(), world.open()
+        act: dict[str, Callable[[float, str], object]] = {
+            "ann": lambda at, video: world.log.append([event(ANN, at, video, Kind.LIKE)]),
+            "bob": lambda at, video: world.log.append([event("bob", at, video)]),
+            "tab": lambda at, video: world.log.append([event(SESSION, at, video)]),
+            "merge": lambda at, _: world.log.append([Event(ANN, END + at, Kind.MERGE, session_id="tab-of-ann")]),
+            "forget": lambda at, _: forget(world.places, ANN, END + at),
+            "first": lambda *_: first.follow(),
+            "second": lambda *_: second.follow(),
+        }
+        for number, (move, video) in enumerate(moves, 1):
+            act[move](float(number), video)
+        newest = max([0, *(number for number, (move, _) in enumerate(moves) if move == "forget")])
+        mine = ["abcde".index(video) for move, video in moves[newest:] if move == "ann"]
+        alone = world.open()  # reads a log out of which the person has been erased
+        alone._live = open_key_value("memory://")
+        for store in (first, second, alone):
+            store.follow()
+        forgotten = any(move == "forget" for move, _ in moves)
+        for store in (first, second):
+            assert encode(store.user(ANN)) == encode(alone.user(ANN))
+            assert encode(store.user("bob")) == encode(alone.user("bob"))
+            assert encode(store.user(SESSION)) == encode(alone.user(SESSION))
+            likes = [row for row, kind in zip(store.user(ANN).history.rows, store.user(ANN).history.kinds, strict=True) if kind == Kind.LIKE]  # fmt: skip
+            assert likes == ([] if forgotten else [0]) + mine
+        if forgotten:
+            assert world.left() == {}
+        world.close()
