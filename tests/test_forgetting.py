@@ -82,7 +82,7 @@ class World:
             for one in people
         ]
         path = self.home / "features" / f"{len(list((self.home / 'features').iterdir()))}{SUFFIX}"
-        path.write_bytes(MAGIC + b"".join(frame(one) for one in (head, *answers)))
+        path.write_bytes(MAGIC + frame(head) + b"".join(map(frame, answers)))
 
     def left(self, user_id: UserId = ANN) -> dict[str, int]:
         """Place -> what is left there, where there is any."""
@@ -130,16 +130,17 @@ def test_who_was_forgotten_is_in_no_place_and_in_no_byte_of_the_home(world: Worl
 
 def test_others_keep_what_they_have(world: World) -> None:
     stores = [world.opened[0], world.opened[1]]
-    known = {one: encode(stores[0].user(one)) for one in ("bob", 7)}
+    known = [[encode(store.user(one)) for one in ("bob", 7)] for store in stores]
     plays = stores[0].counters.plays.tolist()
     forget(world.places, ANN, END + 10)
-    for store in (*stores, world.open()):
+    for store, before in zip([*stores, world.open()], [*known, known[0]], strict=True):
         store.follow()
-        assert {one: encode(store.user(one)) for one in known} == known
+        assert [encode(store.user(one)) for one in ("bob", 7)] == before
         assert sorted(store.users(), key=str) == [7, "bob"]
     assert stores[0].counters.plays.tolist() == plays  # sums over people stay where they were counted
     assert [event.user_id for _, event in world.log.read(0) if event.kind != Kind.ERASE] == ["bob", 7]
-    assert [served.request.user_id for file in world.places.answers() for _, at in file.answers if (served := file.read(at))] == ["bob", None]  # fmt: skip
+    answers = [file.read(at) for file in world.places.answers() for _, at in file.answers]
+    assert [served.request.user_id for served in answers] == ["bob", None]
     assert len(world.shared.keys(CURSOR)) == 1
     assert all(path.stat().st_mode & 0o222 == 0 for path in (world.home / "state").glob("*/*.json"))
     assert all(path.stat().st_mode & 0o222 == 0 for path in (world.home / "state").glob("*/users.db"))
@@ -368,3 +369,32 @@ def test_two_processes_that_follow_while_people_act_and_are_forgotten_agree_with
         if forgotten:
             assert world.left() == {}
         world.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        (f"seen by {ANN}.", True),
+        (f'["{ANN}"]', True),
+        (f"user/s/{ANN}\x04", True),
+        (f"{ANN}.too", False),
+        (f"{ANN}2", False),
+        (f"not-{ANN}", False),
+        (chr(0x20 | len(ANN)) + ANN, True),
+    ],
+)
+def test_bytes_hold_an_id_where_it_is_a_word(world: World, text: str, there: bool) -> None:
+    forget(world.places, ANN, END + 10)
+    (world.home / "notes.txt").write_text(text)
+    assert world.left() == ({"bytes of files": 1} if there else {})
+
+
+@pytest.mark.parametrize("length", [3, 31, 32, 70, 255, 256, 1000])
+def test_an_id_of_any_length_is_found_in_the_bytes_of_a_record(world: World, length: int) -> None:
+    user_id = ("x7" * length)[:length]
+    forget(world.places, user_id, END + 10)
+    record = msgspec.msgpack.encode([user_id + "tail", user_id, 7])
+    (world.home / "old.copy").write_bytes(record.replace(b"tail", b"") + b"y")
+    assert world.left(user_id) == {"bytes of files": 1}
+    (world.home / "old.copy").write_bytes(msgspec.msgpack.encode([user_id + "tail"]))
+    assert world.left(user_id) == {}

@@ -3,8 +3,8 @@
 A file is `MAGIC`, then frames. A frame is the length and the CRC-32 of its body (4 bytes each), the offset up to which
 the counters counted (8 bytes, -1 when they changed meanwhile; all little-endian), and the body in MessagePack: of the
 first frame the `Heading`, of every other one answer, `Served`. A frame is written by one call, so a killed process
-leaves whole frames and at most one that is cut off at the end of its file. Where the answers of a person were erased, frames of
-zeros with the offset `ERASED` are left in their places.
+leaves whole frames and at most one that is cut off at the end of its file. Where answers were erased, frames of zeros
+with the offset `ERASED` are left in their places.
 """
 
 from __future__ import annotations

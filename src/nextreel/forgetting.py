@@ -1,8 +1,8 @@
 """Forgetting a person: out of every place that a home has, with a receipt that does not say who it was.
 
-First the log says so, by a record that holds a salted digest: from there on whoever follows the log knows nothing of the
-person, and what a process that was late writes of them again is dropped when it comes to the record. Then the places are
-cleaned, the log's own events last, since they tell which sessions were the person's. A run that was killed can be
+First the log says so, by a record that holds a salted digest: from there on whoever follows the log knows nothing of
+the person, and what a process that was late writes of them again is dropped when it comes to the record. Then the places
+are cleaned, the log's own events last, since they tell which sessions were the person's. A run that was killed can be
 repeated, and so can one that was not: what the person did since the last one is forgotten then.
 """
 
@@ -233,7 +233,7 @@ def _in_bytes(places: Places, user_id: str) -> int:
     """How many files of the home, but those of releases, and of the feature log hold the id as a word."""
     word, length = re.escape(user_id.encode()), len(user_id.encode())
     head = bytes([0xA0 | length]) if length < 32 else length.to_bytes(1 if length < 256 else 2, "big")  # MessagePack
-    pattern = re.compile(rb"%b%b|(?<![\w.@:-])%b(?![\w.@:-])" % (re.escape(head), word, word))
+    pattern = re.compile(rb"%b%b|(?<![\w.@:-])%b(?![\w@:-]|\.\w)" % (re.escape(head), word, word))
     files = {path for path in places.home.rglob("*") if path.relative_to(places.home).parts[0] != "releases"}
     files |= set() if places.features is None else set(places.features.iterdir())
     count = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -40,6 +39,7 @@ from nextreel.types import (
     Slate,
     UserId,
     VideoId,
+    integer_or_text,
     session_person,
 )
 from nextreel.why import Why, why
@@ -47,7 +47,6 @@ from nextreel.why import Why, why
 log = logging.getLogger(__name__)
 
 FOLLOW_EVERY = 0.1  # seconds between looks at the log for what other processes wrote
-_INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 CATALOGUE, CONFIG = "catalogue.arrow", "config.json"
 SHARED = "shared.db"  # in the home, unless another key-value store is named
 
@@ -192,11 +191,11 @@ class System:
 
     def resolve_user(self, text: str) -> UserId:
         """The id as the data have it: an integer where theirs are and the text is one."""
-        return _integer(text) if self._integer_users else text
+        return integer_or_text(text) if self._integer_users else text
 
     def resolve_video(self, text: str) -> VideoId:
         """The id as the catalogue has it: an integer where its ids are and the text is one."""
-        return _integer(text) if self.catalogue.video_ids.dtype.kind == "i" else text
+        return integer_or_text(text) if self.catalogue.video_ids.dtype.kind == "i" else text
 
     def health(self) -> list[tuple[str, str, float]]:
         """Name, status (healthy, degraded, unhealthy) and milliseconds of each part."""
@@ -340,10 +339,6 @@ def _plain(ids: IdArray, row: int) -> VideoId:
     one = ids[row]
     plain: VideoId = one.item() if isinstance(one, np.generic) else one
     return plain
-
-
-def _integer(text: str) -> int | str:
-    return int(text) if _INTEGER.fullmatch(text) else text
 
 
 def _checked(check: Callable[[], bool]) -> tuple[str, float]:

@@ -5,6 +5,7 @@ Times are seconds since 1970-01-01 UTC as floats. A *row* is the dense index of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
@@ -26,6 +27,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 IdArray: TypeAlias = NDArray[Any]  # int64, or object holding str
 Codes: TypeAlias = Mapping[str, Mapping[int | str, int]]
 
+_INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 UNKNOWN = -1  # the code of a category, channel or language that the data leave empty, and the row of no video
 MINUTE, DAY = 60.0, 86_400.0
 
@@ -54,6 +56,15 @@ class Kind(IntEnum):
 
 RECORDS = (Kind.MERGE, Kind.ERASE)  # kinds that the log alone holds, about people and not about videos
 SESSION = "session:"  # what the id of everybody starts with who has no account yet
+
+
+def integer_or_text(text: str) -> int | str:
+    """The integer that the text is, else the text.
+
+    >>> [integer_or_text(text) for text in ("7", "-7", "007")]
+    [7, -7, '007']
+    """
+    return int(text) if _INTEGER.fullmatch(text) else text
 
 
 def session_person(session_id: str) -> UserId:

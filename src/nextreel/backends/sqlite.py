@@ -103,8 +103,8 @@ class _Database:
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StillRead(
-                f"Expected {self._path} to be read by nobody for a moment in {BUSY_MILLISECONDS // 1000} seconds, got a "
-                "reader who does not end. What was deleted is gone from the rows, not yet from all bytes. "
+                f"Expected {self._path} to be read by nobody for a moment in {BUSY_MILLISECONDS // 1000} seconds, got "
+                "a reader who does not end. What was deleted is gone from the rows, not yet from all bytes. "
                 "Hint: end the reader and repeat."
             )
 

@@ -25,6 +25,7 @@ from nextreel.cli import (
     serve,
     train,
     tune,
+    users,
     value,
     versions,
 )
@@ -73,6 +74,7 @@ app.command()(serve.serve)
 app.command()(value.value)
 app.add_typer(releases.app, name="releases")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 features.app.command()(historical.history)
 app.add_typer(features.app, name="features")
 

@@ -12,7 +12,7 @@ from nextreel import __version__
 from nextreel.serving import problems, security
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import Edge
-from nextreel.serving.routes import discovery, feedback, operations, recommendations, sagemaker
+from nextreel.serving.routes import discovery, feedback, operations, people, recommendations, sagemaker
 from nextreel.serving.schemas import ProblemOut
 from nextreel.settings import Settings
 
@@ -36,7 +36,7 @@ def create_app(serving: Serving, settings: Settings) -> FastAPI:
     )
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
-    for module in (recommendations, feedback, discovery, operations, sagemaker):
+    for module in (recommendations, feedback, people, discovery, operations, sagemaker):
         app.include_router(module.router(serving))
     security.install(app, settings)
     return app

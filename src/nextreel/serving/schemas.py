@@ -58,20 +58,24 @@ class FiltersIn(_In):
 
 
 class RecommendationsIn(_In):
-    """A request for a slate; without a user the answer is for a person nobody knows."""
+    """A request for a slate; without a user and a session the answer is for a person nobody knows."""
 
     user_id: Id | None = None
     num_recommendations: int = Field(default=10, ge=1, le=MAX_ITEMS)
-    session_id: Text | None = None
+    session_id: Text | None = Field(default=None, description="who asks, while there is no user_id")
     context: ContextIn = ContextIn()
     filters: FiltersIn = FiltersIn()
     exclude: tuple[Id, ...] = Field(default=(), max_length=MAX_EXCLUDED, description="videos not to show")
 
 
 class FeedbackIn(_In):
-    """One thing a person did. `subscribe` and `block` are about a channel, everything else about a video."""
+    """One thing a person did. `subscribe` and `block` are about a channel, everything else about a video.
 
-    user_id: Id
+    With a session_id alone it is an anonymous session's; with both, what the session did becomes the user's as well.
+    """
+
+    user_id: Id | None = None
+    session_id: Text | None = Field(default=None, description="who did it, while there is no user_id")
     event_type: EventType
     video_id: Id | None = None
     item_id: Id | None = Field(default=None, description="another name of video_id")
@@ -99,6 +103,12 @@ class FeedbackIn(_In):
         return subject
 
     @model_validator(mode="after")
+    def _somebody(self) -> FeedbackIn:
+        if self.user_id is None and self.session_id is None:
+            raise ValueError("an event needs user_id or session_id")
+        return self
+
+    @model_validator(mode="after")
     def _one_subject(self) -> FeedbackIn:
         given = {name for name in ("video_id", "item_id", "channel_id") if getattr(self, name) is not None}
         if self.about_channel and given != {"channel_id"}:
@@ -113,6 +123,12 @@ OneOrMore: TypeAlias = Annotated[
     Annotated[FeedbackIn, Tag("event")] | Annotated[FeedbacksIn, Tag("events")],
     Discriminator(lambda given: "events" if isinstance(given, list) else "event"),  # what is wrong is told of one alone
 ]
+
+
+class MergeIn(_In):
+    """Whose account a session turned out to be."""
+
+    user_id: Id
 
 
 class InvocationIn(_In):
@@ -209,6 +225,25 @@ class FeedbacksOut(BaseModel):
 
     status: Literal["accepted"]
     event_ids: list[str]
+    request_id: str
+
+
+class MergeOut(BaseModel):
+    """What the session did is the user's; `merged` is false where it had done nothing."""
+
+    user_id: int | str
+    merged: bool
+    request_id: str
+
+
+class ReceiptOut(BaseModel):
+    """That a person was forgotten, without saying who."""
+
+    receipt_id: str
+    erased_at: str
+    digest: str = Field(description="of the id, salted: who has the id and the home can check it")
+    counts: dict[str, int] = Field(description="place → records of the person that were there")
+    releases: list[str] = Field(description="whose states were searched")
     request_id: str
 
 

@@ -33,7 +33,7 @@ def merged(account: UserState, session: UserState, offset: int) -> UserState:
 
 
 def emptied(session: UserState, offset: int) -> UserState:
-    """The session after its merge: nobody knows anything of it, and what it did up to the offset is not its any more."""
+    """The session after its merge: nothing is known of it, and what it did up to the offset is not its any more."""
     return UserState(session.user_id, offset=offset)
 
 

@@ -39,7 +39,7 @@ def router(serving: Serving) -> APIRouter:
         """The best videos for the user now, in a context, by filters, without the excluded ones."""
         system = serving()
         request = Request(
-            user_id=None if wanted.user_id is None else answers.user(system, wanted.user_id),
+            user_id=answers.person(system, wanted.user_id, wanted.session_id),
             at=system.now(),
             k=wanted.num_recommendations,
             request_id=request_id(),
