@@ -380,7 +380,6 @@ def test_two_processes_that_follow_while_people_act_and_are_forgotten_agree_with
         (f"{ANN}.too", False),
         (f"{ANN}2", False),
         (f"not-{ANN}", False),
-        (chr(0x20 | len(ANN)) + ANN, True),
     ],
 )
 def test_bytes_hold_an_id_where_it_is_a_word(world: World, text: str, there: bool) -> None:
