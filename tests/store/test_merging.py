@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.store.test_live import END, Home, event
 
 from nextreel.history import History
 from nextreel.store import live
 from nextreel.store.codec import decode, encode
 from nextreel.store.merging import emptied, merged
 from nextreel.types import Catalogue, Conflict, Event, Kind, Profile, UserId, UserState, is_session, session_person
-from tests.store.test_live import END, Home, event
 
 if TYPE_CHECKING:
     from tests.store.conftest import Columns
@@ -52,7 +52,7 @@ def home(tmp_path: Path, catalogue: Catalogue, columns: Columns) -> Iterator[Hom
 
 
 def expected_of(home: Home, log: Sequence[Event]) -> dict[UserId, UserState]:
-    """The states of a store in which each event was its owner's from the start: that of the next merge, else its own."""
+    """The states of a store in which each event was its owner's from the start: the next merge's, else its own."""
     owned: list[Event] = []
     for number, one in enumerate(log):
         if one.kind == Kind.MERGE:

@@ -236,16 +236,15 @@ class LiveStore:
             self._people.pop(user_id, None)
             with self._cache_lock:
                 self._cache.pop(user_id, None)
-            drop_state(self._live, self._prefix, user_id, offset)
+            drop_state(self._live, self._prefix + key_of(user_id), user_id, offset)
 
     def close(self) -> None:
         """Lets go of the snapshot; log and overlay belong to whoever opened them."""
         self._snapshot.close()
 
 
-def drop_state(states: KeyValue, prefix: str, user_id: UserId, before: int) -> int:
-    """1 where a state of the person from before the log offset lay under the prefix; it no longer does."""
-    key = prefix + key_of(user_id)
+def drop_state(states: KeyValue, key: str, user_id: UserId, before: int) -> int:
+    """1 where a state of the person from before the log offset lay under the key; it no longer does."""
     found = states.get_many([key])[0]
     while found is not None and decode(user_id, found[0]).offset < before:
         if states.erase([(key, found[1])]):

@@ -1,4 +1,4 @@
-"""The states that training leaves beside a release: written once, and changed for one reason alone, to forget people."""
+"""The states that training leaves beside a release: written once, and changed for one reason, to forget people."""
 
 from __future__ import annotations
 
