@@ -22,7 +22,8 @@ from tests.store.test_live import END, event
 from nextreel import feature_log, forgetting
 from nextreel.backends import open_key_value, open_log
 from nextreel.feature_log import MAGIC, SUFFIX, Heading, Served, frame
-from nextreel.forgetting import CURSOR, PLACES, Places, Receipt, forget, left, receipt_of
+from nextreel.forgetting import PLACES, Places, Receipt, forget, left, receipt_of
+from nextreel.paging import PREFIX
 from nextreel.relevance import Relevance
 from nextreel.store import LiveStore, MemoryStore, snapshots, state_folder, write_snapshot
 from nextreel.store.codec import encode, key_of
@@ -71,8 +72,8 @@ class World:
         self.serve(ANN, SESSION, "bob", None)
 
     def put_cursor(self, user_id: UserId | None) -> None:
-        record = b"\x01" + msgspec.msgpack.encode([Request(user_id, END), ["a"], [], False])
-        self.shared.put_many([(f"{CURSOR}{uuid.uuid4().hex}.2", record, 0)], seconds=900)
+        record = b"\x01" + msgspec.msgpack.encode([Request(user_id, END), ["a"], [], [], False, "full", RELEASES[0]])
+        self.shared.put_many([(f"{PREFIX}{uuid.uuid4().hex}.2", record, 0)], seconds=900)
 
     def serve(self, *people: UserId | None, counted: int = 1) -> None:
         """One file of the feature log with an answer for each."""
@@ -141,7 +142,7 @@ def test_others_keep_what_they_have(world: World) -> None:
     assert [event.user_id for _, event in world.log.read(0) if event.kind != Kind.ERASE] == ["bob", 7]
     answers = [file.read(at) for file in world.places.answers() for _, at in file.answers]
     assert [served.request.user_id for served in answers] == ["bob", None]
-    assert len(world.shared.keys(CURSOR)) == 1
+    assert len(world.shared.keys(PREFIX)) == 1
     assert all(path.stat().st_mode & 0o222 == 0 for path in (world.home / "state").glob("*/*.json"))
     assert all(path.stat().st_mode & 0o222 == 0 for path in (world.home / "state").glob("*/users.db"))
 

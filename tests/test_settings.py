@@ -55,7 +55,7 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     settings = get_settings()
     assert (settings.environment, settings.log_level, settings.log_format) == ("prod", "DEBUG", "json")
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
-    assert (settings.shared_url, settings.use_redis, settings.redis_host) == state[:1] + (True, "cache")
+    assert (settings.shared_url, settings.use_redis, settings.redis_host) == (state[0], True, "cache")
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
     assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)

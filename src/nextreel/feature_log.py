@@ -86,14 +86,14 @@ class Seen:
     scores: FloatArray  # (n, objectives)
 
 
-def _native(value: Any) -> Any:
+def native(value: Any) -> Any:
     """The Python number of a NumPy one, as ids taken out of a catalogue's columns are."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"Expected texts and numbers in a request, got a {type(value).__name__}.")
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_native)
+_encoder = msgspec.msgpack.Encoder(enc_hook=native)
 _served = msgspec.msgpack.Decoder(Served)
 _heading = msgspec.msgpack.Decoder(Heading)
 

@@ -20,19 +20,18 @@ from pathlib import Path
 
 import msgspec
 
-from nextreel import feature_log
+from nextreel import feature_log, paging
 from nextreel.feature_log import SUFFIX, Served
 from nextreel.folders import alone, write_whole
 from nextreel.store import snapshots, state_folder
 from nextreel.store.codec import decode, key_of
 from nextreel.store.erasures import digest_of, erasure
 from nextreel.store.live import drop_state
-from nextreel.types import Event, EventLog, KeyValue, Kind, NextreelError, Request, UserId, is_session, session_person
+from nextreel.types import Event, EventLog, KeyValue, Kind, NextreelError, UserId, is_session, session_person
 
 LIVE, SNAPSHOTS, NAMES = "live states", "snapshots", "lists of people"
 CURSORS, FEATURES, EVENTS, BYTES = "cursors", "feature log", "event log", "bytes of files"
 PLACES = (LIVE, SNAPSHOTS, NAMES, CURSORS, FEATURES, EVENTS)
-CURSOR = "cursor/"  # what the keys of open lists start with
 _FOLDER, _SALT = "forgotten", "salt"
 _BATCH = 1000
 
@@ -75,15 +74,6 @@ class Receipt(msgspec.Struct, frozen=True):
     offset: int  # of the erasure in the event log
     counts: Mapping[str, int]  # place -> records of the person that were there
     releases: tuple[str, ...]  # whose states were searched
-
-
-class _Listed(msgspec.Struct, array_like=True):
-    """What every record of an open list begins with."""
-
-    request: Request
-
-
-_listed = msgspec.msgpack.Decoder(_Listed)
 
 
 def forget(places: Places, user_id: UserId, at: float) -> Receipt:
@@ -188,10 +178,10 @@ def _states(places: Places, user_ids: Iterable[UserId]) -> list[tuple[str, UserI
 
 def _cursors(places: Places) -> Iterator[tuple[str, UserId | None]]:
     """Key and owner of every open list."""
-    keys = places.shared.keys(CURSOR)
+    keys = places.shared.keys(paging.PREFIX)
     for key, found in zip(keys, places.shared.get_many(keys), strict=True):
         if found is not None:  # it may have expired meanwhile
-            yield key, _listed.decode(found[0][1:]).request.user_id  # after the version byte
+            yield key, paging.owner_of(key, found[0])
 
 
 def _served_to(marks: Mapping[UserId, int]) -> Callable[[Served], bool]:

@@ -20,6 +20,7 @@ from nextreel.features.fusion import reciprocal
 from nextreel.ordering import Arranged, Promotion, arrange, explained
 from nextreel.reasons import origins, reasons
 from nextreel.types import (
+    BoolArray,
     Catalogue,
     Codes,
     Feature,
@@ -152,6 +153,11 @@ class Recommender:
         with _timed(trace, "order"):
             arranged = arrange(moment, moment.scores[:, 0], self.orderers, trace)
         return self._slate(moment, none, moment.scores[:, 0], arranged, trace, "trending", len(moment))
+
+    def keeps(self, request: Request, rows: RowArray) -> BoolArray:
+        """(n,) True for each row that every filter keeps for this request."""
+        kept = self._eligible(self._bare(request, self.store.user(request.user_id), rows), Trace())
+        return np.isin(rows, kept)
 
     def alone(self, source: str) -> Recommender:
         """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""

@@ -21,6 +21,7 @@ from nextreel.declared import RESET, DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
 from nextreel.forgetting import Places, Receipt, forget
+from nextreel.paging import Page, Pages
 from nextreel.pipeline import Recommender
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
@@ -110,6 +111,19 @@ class System:
             feature_log.add(Seen(request, moment.user, counted, video_ids, matrix.values, scores))
 
         return self.recommender.recommend(request, witness)
+
+    def page(self, request: Request) -> Page:
+        """The first page, of the request's k videos, of a list that goes on while anything may be shown."""
+        return self._pages.first(request)
+
+    def next_page(self, cursor: str, user_id: UserId | None, k: int, at: float, request_id: str) -> Page:
+        """The page that follows the one with the cursor. Raises `UnknownCursor` for one that has expired."""
+        self._follow()
+        return self._pages.next(cursor, user_id, k, at, request_id)
+
+    @property
+    def _pages(self) -> Pages:
+        return Pages(self.shared, self.recommend, self.recommender.keeps, self.catalogue)
 
     def trending(self, request: Request) -> list[tuple[VideoId, float]]:
         """At most k eligible videos that everybody watches now, best first, and their share of all plays."""

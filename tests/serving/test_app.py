@@ -54,6 +54,7 @@ def test_a_slate_has_every_promised_field(client: TestClient) -> None:
     del body["recommendations"], body["latency_ms"], body["total_latency_ms"]
     assert body == {
         "user_id": 1,
+        "cursor": None,
         "request_id": "my-id",
         "model_version": "release-1",
         "experiment_variant": None,

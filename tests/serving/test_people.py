@@ -168,3 +168,22 @@ def test_only_admins_forget(real: System) -> None:
     with TestClient(create_app(Serving(real), Settings(api_keys=()))) as client:
         assert client.delete(f"/users/{SOMEONE}").status_code == 403
         assert real.store.knows(SOMEONE)
+
+
+def test_an_open_list_of_a_forgotten_user_ends(server: TestClient, real: System) -> None:
+    mine = server.get(f"/recommendations/{SOMEONE}?n=5&paged=true").json()["cursor"]
+    theirs = server.get("/recommendations/person-8?n=5&paged=true").json()["cursor"]
+    assert server.delete(f"/users/{SOMEONE}").json()["counts"]["cursors"] == 1
+    assert server.get(f"/recommendations/{SOMEONE}?n=5&cursor={mine}").status_code == 404
+    assert len(ids(server.get(f"/recommendations/person-8?n=5&cursor={theirs}"))) == 5
+
+
+def test_a_session_s_list_has_pages(server: TestClient) -> None:
+    first = server.post("/recommendations", json={"session_id": "tab", "num_recommendations": 5, "paged": True}).json()
+    more = {"session_id": "tab", "num_recommendations": 5, "cursor": first["cursor"]}
+    page = ids(server.post("/recommendations", json=more))
+    assert len(page) == 5
+    assert not set(page) & {one["video_id"] for one in first["recommendations"]}
+    assert server.post("/recommendations", json=more | {"session_id": "another"}).status_code == 404
+    got = server.get(f"/sessions/tab/recommendations?n=5&paged=true&cursor={first['cursor']}").json()
+    assert [one["video_id"] for one in got["recommendations"]] == page

@@ -147,3 +147,31 @@ def test_promoted_places_are_labelled_and_an_invocation_keeps_its_shape(server: 
     assert [one["video_id"] for one in body if not one["promoted"]] == organic[1:9]
     item = server.post("/invocations", json={"user_id": SOMEONE, "k": 5}).json()["recommendations"][1]
     assert set(item) == {"videoId", "score"}
+
+
+def test_a_paged_list_goes_on_by_get_and_by_post(server: TestClient, real: System) -> None:
+    plain = server.get(f"/recommendations/{SOMEONE}").json()
+    assert plain["cursor"] is None
+    first = server.get(f"/recommendations/{SOMEONE}?n=6&paged=true")
+    second = server.get(f"/recommendations/{SOMEONE}", params={"n": 6, "cursor": first.json()["cursor"]})
+    third = server.post(
+        "/recommend", json={"user_id": SOMEONE, "num_recommendations": 6, "cursor": second.json()["cursor"]}
+    )
+    shown = ids(first) + ids(second) + ids(third)
+    assert len(shown) == len(set(shown)) == 18
+    assert len({answer.json()["request_id"] for answer in (first, second, third)}) == 3
+    posted = server.post("/recommendations", json={"user_id": SOMEONE, "paged": True, "num_recommendations": 6})
+    assert ids(posted) == ids(first)
+    nobody = server.post("/recommend", json={"paged": True}).json()["cursor"]
+    assert len(ids(server.post("/recommend", json={"cursor": nobody}))) == 10
+
+
+def test_a_cursor_of_somebody_else_or_with_other_wishes_is_refused(server: TestClient) -> None:
+    cursor = server.get(f"/recommendations/{SOMEONE}?paged=true").json()["cursor"]
+    got = server.get("/recommendations/person-8", params={"cursor": cursor})
+    for wrong in (got, server.post("/recommend", json={"cursor": cursor})):
+        assert wrong.status_code == 404
+        assert "Hint: ask for the first page again" in wrong.json()["detail"]
+    mixed = server.post("/recommend", json={"user_id": SOMEONE, "cursor": cursor, "exclude": [1]})
+    assert mixed.status_code == 422
+    assert "a cursor goes with who asks and num_recommendations alone" in mixed.json()["detail"]

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from starlette.responses import Response
 
+from nextreel.paging import Page, UnknownCursor
 from nextreel.serving.edge import request_id
 from nextreel.serving.problems import Problem
 from nextreel.telemetry import observe_slate
@@ -79,10 +80,13 @@ def ask(system: System, request: Request) -> Slate:
     return slate
 
 
-def slate_reply(system: System, request: Request) -> Response:
-    """The slate as JSON, with titles, categories and the time each stage took."""
+def slate_reply(system: System, made: Callable[[], Page | Slate]) -> Response:
+    """The slate as JSON, with titles, categories and the time each stage took; of a page, with its cursor."""
     started = perf_counter()
-    slate = ask(system, request)
+    found = made()
+    slate, cursor = (found.slate, found.cursor) if isinstance(found, Page) else (found, None)
+    observe_slate(slate)
+    request = slate.request
     catalogue: Catalogue = system.catalogue
     recommendations = [
         _item(catalogue, video_id, row, score) | {"source": source, "promoted": promoted, "reason": reason}
@@ -100,6 +104,7 @@ def slate_reply(system: System, request: Request) -> Response:
         {
             "user_id": None if is_session(request.user_id) else request.user_id,
             "recommendations": recommendations,
+            "cursor": cursor,
             "request_id": request.request_id,
             "model_version": slate.release,
             "experiment_variant": request.variant,
@@ -108,6 +113,15 @@ def slate_reply(system: System, request: Request) -> Response:
             "latency_ms": {stage: round(ms, DIGITS) for stage, ms in slate.trace.milliseconds.items()},
         }
     )
+
+
+def following(system: System, cursor: str, user_id: UserId | None, k: int) -> Page:
+    """The page after the one that the cursor came with; a 404 for a cursor that is not, or no longer, known."""
+    try:
+        page: Page = system.next_page(cursor, user_id, k, system.now(), request_id())
+    except UnknownCursor as error:
+        raise Problem(404, str(error)) from error
+    return page
 
 
 def list_reply(system: System, scored: Callable[[], list[tuple[VideoId, float]]]) -> Response:

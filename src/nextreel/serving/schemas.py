@@ -66,6 +66,18 @@ class RecommendationsIn(_In):
     context: ContextIn = ContextIn()
     filters: FiltersIn = FiltersIn()
     exclude: tuple[Id, ...] = Field(default=(), max_length=MAX_EXCLUDED, description="videos not to show")
+    paged: bool = Field(default=False, description="whether the answer has a cursor, by which the list goes on")
+    cursor: Text | None = Field(
+        default=None,
+        description="of the page before, for the next one; goes with who asks and num_recommendations",
+    )
+
+    @model_validator(mode="after")
+    def _goes_on_as_it_began(self) -> RecommendationsIn:
+        going_on = {"user_id", "session_id", "num_recommendations", "paged", "cursor"}
+        if self.cursor is not None and self.model_fields_set - going_on:
+            raise ValueError("a cursor goes with who asks and num_recommendations alone; all else is as it was")
+        return self
 
 
 class FeedbackIn(_In):
@@ -160,6 +172,7 @@ class RecommendationsOut(BaseModel):
 
     user_id: int | str | None
     recommendations: list[RecommendationOut]
+    cursor: str | None = Field(description="asks for the next page; null where the list ends or is not paged")
     request_id: str
     model_version: str
     experiment_variant: str | None

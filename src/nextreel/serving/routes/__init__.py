@@ -12,4 +12,8 @@ from fastapi import Path, Query
 from nextreel.serving.schemas import MAX_ITEMS
 
 Count: TypeAlias = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many videos at most")]
+Paged: TypeAlias = Annotated[bool, Query(description="whether the answer has a cursor, by which the list goes on")]
+Cursor: TypeAlias = Annotated[
+    str | None, Query(min_length=1, max_length=256, description="of the page that came before, for the next one")
+]
 PathId: TypeAlias = Annotated[str, Path(min_length=1, max_length=256, description="an id, a number or text")]

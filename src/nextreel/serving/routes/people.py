@@ -10,7 +10,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
-from nextreel.serving.routes import Count, PathId
+from nextreel.serving.routes import Count, Cursor, Paged, PathId
 from nextreel.serving.schemas import MergeIn, MergeOut, ReceiptOut, RecommendationsOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request, session_person
@@ -26,11 +26,13 @@ def router(serving: Serving) -> APIRouter:
     reading, writing, ruling = guarded("read", "people"), guarded("write", "people"), guarded("admin", "people")
 
     @reading.get("/sessions/{session_id}/recommendations", responses={200: {"model": RecommendationsOut}})
-    def recommendations(session_id: SessionId, n: Count = 10) -> Response:
-        """The best n videos for an anonymous session now, by what was done in it."""
-        system = serving()
-        request = Request(session_person(session_id), system.now(), n, request_id(), session_id=session_id)
-        return answers.slate_reply(system, request)
+    def recommendations(session_id: SessionId, n: Count = 10, paged: Paged = False, cursor: Cursor = None) -> Response:
+        """The best n videos for an anonymous session now, or a list's next page, by what was done in it."""
+        system, person = serving(), session_person(session_id)
+        if cursor is not None:
+            return answers.slate_reply(system, lambda: answers.following(system, cursor, person, n))
+        request = Request(person, system.now(), n, request_id(), session_id=session_id)
+        return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
 
     @writing.post("/sessions/{session_id}/merge", responses={200: {"model": MergeOut}})
     def merge(session_id: SessionId, given: MergeIn) -> Response:

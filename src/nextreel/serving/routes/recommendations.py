@@ -8,7 +8,7 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
-from nextreel.serving.routes import Count, PathId
+from nextreel.serving.routes import Count, Cursor, Paged, PathId
 from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
@@ -19,11 +19,14 @@ def router(serving: Serving) -> APIRouter:
     routes = guarded("read", "recommendations")
 
     @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
-    def recommendations(user_id: PathId, n: Count = 10) -> Response:
-        """The best n videos for the user now; a user nobody knows gets a cold-start list."""
+    def recommendations(user_id: PathId, n: Count = 10, paged: Paged = False, cursor: Cursor = None) -> Response:
+        """The best n videos for the user now, or a list's next page; a user nobody knows gets a cold-start list."""
         system = serving()
-        request = Request(answers.user(system, user_id), system.now(), n, request_id())
-        return answers.slate_reply(system, request)
+        known = answers.user(system, user_id)
+        if cursor is not None:
+            return answers.slate_reply(system, lambda: answers.following(system, cursor, known, n))
+        request = Request(known, system.now(), n, request_id())
+        return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
 
     @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}})
     def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
@@ -36,10 +39,17 @@ def router(serving: Serving) -> APIRouter:
     @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
     @routes.post("/recommend", responses={200: {"model": RecommendationsOut}})
     def recommend(wanted: RecommendationsIn) -> Response:
-        """The best videos for the user now, in a context, by filters, without the excluded ones."""
+        """The best videos for the user now, in a context, by filters, without the excluded ones.
+
+        With a cursor the next page of a list, for which all of that is as it was for its first page.
+        """
         system = serving()
+        user_id = answers.person(system, wanted.user_id, wanted.session_id)
+        if (cursor := wanted.cursor) is not None:
+            count = wanted.num_recommendations
+            return answers.slate_reply(system, lambda: answers.following(system, cursor, user_id, count))
         request = Request(
-            user_id=answers.person(system, wanted.user_id, wanted.session_id),
+            user_id=user_id,
             at=system.now(),
             k=wanted.num_recommendations,
             request_id=request_id(),
@@ -52,6 +62,6 @@ def router(serving: Serving) -> APIRouter:
             max_maturity=wanted.filters.max_maturity,
             exclude=answers.videos(system, wanted.exclude),
         )
-        return answers.slate_reply(system, request)
+        return answers.slate_reply(system, lambda: (system.page if wanted.paged else system.recommend)(request))
 
     return routes
