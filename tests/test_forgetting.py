@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
+import subprocess
+import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +23,7 @@ from hypothesis import strategies as st
 from tests.store.conftest import catalogue, columns
 from tests.store.test_live import END, event
 
+from nextreel import catalogue as catalogue_file
 from nextreel import feature_log, forgetting
 from nextreel.backends import open_key_value, open_log
 from nextreel.feature_log import MAGIC, SUFFIX, Heading, Served, frame
@@ -246,7 +251,7 @@ def test_an_id_inside_a_longer_one_is_another_person(world: World) -> None:
 
 
 STEPS: list[tuple[Any, str]] = [
-    (forgetting, "drop_state"),
+    (forgetting, "drop_states"),
     (snapshots, "erase_people"),
     (snapshots, "whole"),
     (forgetting, "_cursors"),
@@ -325,6 +330,19 @@ def test_sessions_of_others_and_what_was_theirs_before_stay(world: World) -> Non
     assert (replay.knows(shared), replay.knows(session_person("elsewhere"))) == (False, True)
 
 
+def test_a_replay_stops_at_an_offset_whose_event_was_erased(world: World) -> None:
+    world.log.append([event("bob", 5, "a"), event(ANN, 6, "c")])
+    erased = world.log.read(0)[-1][0]
+    forget(world.places, ANN, END + 10)
+    past = world.open()
+    past._live = open_key_value("memory://")
+    assert (past.follow(until=erased), past.counted) == (3, erased)
+    assert past.follow(until=erased) == 0
+    assert past.user_at(ANN, erased + 1).offset == erased + 1  # the erasure itself
+    assert past.user_at("bob", erased + 1).history.rows.tolist() == past.user("bob").history.rows.tolist()
+    assert (past.follow(until=10_000), past.counted) == (2, world.log.read(0)[-1][0])
+
+
 def test_a_session_is_merged_before_it_can_be_forgotten(world: World) -> None:
     with pytest.raises(NextreelError, match=r"Expected the id of an account.*Hint: merge"):
         forget(world.places, SESSION, END + 10)
@@ -400,3 +418,65 @@ def test_an_id_of_any_length_is_found_in_the_bytes_of_a_record(world: World, len
     assert world.left(user_id) == {"bytes of files": 1}
     (world.home / "old.copy").write_bytes(msgspec.msgpack.encode([user_id + "tail"]))
     assert world.left(user_id) == {}
+
+
+FOLLOWS = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from nextreel import catalogue as catalogue_file
+from nextreel.backends import open_key_value, open_log
+from nextreel.relevance import Relevance
+from nextreel.store import LiveStore, state_folder
+home, release = Path(sys.argv[1]), sys.argv[2]
+log, shared = open_log(f"sqlite://{home / 'log.db'}"), open_key_value(f"sqlite://{home / 'shared.db'}")
+catalogue = catalogue_file.load(home / "catalogue.arrow")
+store = LiveStore(state_folder(home, release), catalogue, Relevance(), log, shared, f"{release}/")
+print("ready", flush=True)
+while not (home / "stop").exists():
+    store.follow()
+    time.sleep(0.01)
+store.follow()
+print(store.user(sys.argv[3]).history.rows.tolist(), sys.argv[3] in store.users(), flush=True)
+"""
+
+
+def test_servers_that_follow_and_people_who_act_do_not_keep_anybody_who_is_forgotten(world: World) -> None:
+    catalogue_file.save(world.catalogue, world.home / "catalogue.arrow")
+    asked = [[sys.executable, "-c", FOLLOWS, str(world.home), release, ANN] for release in (RELEASES[0], *RELEASES)]
+    servers = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True) for one in asked]  # noqa: S603
+    acted, stop = threading.Semaphore(0), threading.Event()
+
+    def act() -> None:
+        for number in itertools.count(10):
+            if stop.is_set():
+                return
+            merge = Event(ANN, END + number, Kind.MERGE, session_id="tab-of-ann")
+            world.log.append([event(SESSION, number, "b"), event(ANN, number, "c"), merge, event("bob", number)])
+            acted.release()
+
+    acting = threading.Thread(target=act)
+    try:
+        assert [server.stdout.readline() for server in servers if server.stdout is not None] == ["ready\n"] * 3
+        acting.start()
+        for _ in range(2):
+            for _ in range(4):  # something to forget each time
+                assert acted.acquire(timeout=60)
+            forget(world.places, ANN, END + 5)
+        stop.set()
+        acting.join()
+        forget(world.places, ANN, END + 5)
+        world.log.append([event(ANN, 9_999, "e")])
+        (world.home / "stop").touch()
+        told = [server.communicate(timeout=60)[0] for server in servers]
+    finally:
+        stop.set()
+        for server in servers:
+            server.kill()
+            server.communicate()
+        if acting.is_alive():
+            acting.join()
+    assert told == ["[4] True\n"] * len(servers)
+    assert world.left() == {}
+    forget(world.places, ANN, END + 10_000)
+    assert (holding(world.home, ANN), holding(world.home, "tab-of-ann")) == ([], [])

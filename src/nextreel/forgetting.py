@@ -26,7 +26,7 @@ from nextreel.folders import alone, write_whole
 from nextreel.store import snapshots, state_folder
 from nextreel.store.codec import decode, key_of
 from nextreel.store.erasures import digest_of, erasure
-from nextreel.store.live import drop_state
+from nextreel.store.live import drop_states
 from nextreel.types import Event, EventLog, KeyValue, Kind, NextreelError, UserId, is_session, session_person
 
 LIVE, SNAPSHOTS, NAMES = "live states", "snapshots", "lists of people"
@@ -95,8 +95,7 @@ def forget(places: Places, user_id: UserId, at: float) -> Receipt:
         erasures = places.log.append([erasure(session, salt, at) for session in deeds.sessions])
         marks = {user_id: offset, **dict(zip(deeds.sessions, erasures, strict=True))}
         counts = dict.fromkeys(PLACES, 0)
-        for key, one in _states(places, marks):
-            counts[LIVE] += drop_state(places.shared, key, one, marks[one])
+        counts[LIVE] = drop_states(places.shared, {key: (one, marks[one]) for key, one in _states(places, marks)})
         for snapshot in states.values():
             held, named = snapshots.erase_people(snapshot, marks)
             counts[SNAPSHOTS] += held

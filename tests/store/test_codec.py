@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,6 +35,7 @@ def states(draw: st.DrawFn) -> UserState:
     state.subscribed, state.blocked = draw(channels), draw(channels)
     state.watches, state.watch_seconds = draw(counts), draw(st.floats(0, 1e12))
     state.impressions, state.clicks, state.full_watches = draw(counts), draw(counts), draw(counts)
+    state.told_at = draw(st.dictionaries(st.integers(0, 9), st.floats(0, 4e9), max_size=4))
     return state
 
 
@@ -55,6 +57,7 @@ def test_a_state_comes_back_as_it_was(state: UserState) -> None:
         state.watch_seconds,
     )
     assert (back.impressions, back.clicks, back.full_watches) == (state.impressions, state.clicks, state.full_watches)
+    assert back.told_at == state.told_at
     for name in ("rows", "at", "kinds", "weights"):
         stored, original = getattr(back.history, name), getattr(state.history, name)
         assert stored.dtype == original.dtype
@@ -81,3 +84,11 @@ def test_every_person_has_a_key_of_their_own() -> None:
 def test_bytes_of_another_version_are_refused_with_a_hint(body: bytes, got: str) -> None:
     with pytest.raises(NextreelError, match=rf"'ann' to start with version byte 04, got {got}.*Hint"):
         decode("ann", body)
+
+
+def test_a_state_of_the_version_before_is_read_without_what_it_could_not_tell() -> None:
+    state = UserState("ann", known=True, version=3, offset=2, subscribed=frozenset({1}), told_at={1: 5.0}, clicks=4)
+    fields = msgspec.msgpack.decode(encode(state)[1:])
+    old = decode("ann", b"\x03" + msgspec.msgpack.encode(fields[:-1]))
+    assert (old.version, old.offset, old.subscribed, old.clicks, old.told_at) == (3, 2, {1}, 4, {})
+    assert decode("ann", encode(state)).told_at == {1: 5.0}

@@ -100,8 +100,11 @@ class _Database:
         """
         connection = self.connection()
         connection.execute("VACUUM")  # deleted rows, and what pages kept of rows that moved on
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
+        deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() < deadline:  # another checkpoint is under way, which SQLite does not wait for
+                time.sleep(0.01)
+                continue
             raise StillRead(
                 f"Expected {self._path} to be read by nobody for a moment in {BUSY_MILLISECONDS // 1000} seconds, got "
                 "a reader who does not end. What was deleted is gone from the rows, not yet from all bytes. "

@@ -232,25 +232,33 @@ class LiveStore:
         self._erasures.add(record, offset)
         with self._cache_lock:
             known = {**self._people, **dict.fromkeys(self._cache)}
-        for user_id in [one for one in known if self._erasures.of(one) == offset]:
+        theirs = [one for one in known if self._erasures.of(one) == offset]
+        for user_id in theirs:
             self._people.pop(user_id, None)
             with self._cache_lock:
                 self._cache.pop(user_id, None)
-            drop_state(self._live, self._prefix + key_of(user_id), user_id, offset)
+        drop_states(self._live, {self._prefix + key_of(user_id): (user_id, offset) for user_id in theirs})
 
     def close(self) -> None:
         """Lets go of the snapshot; log and overlay belong to whoever opened them."""
         self._snapshot.close()
 
 
-def drop_state(states: KeyValue, key: str, user_id: UserId, before: int) -> int:
-    """1 where a state of the person from before the log offset lay under the key; it no longer does."""
-    found = states.get_many([key])[0]
-    while found is not None and decode(user_id, found[0]).offset < before:
-        if states.erase([(key, found[1])]):
-            return 1
-        found = states.get_many([key])[0]  # somebody has written it meanwhile
-    return 0
+def drop_states(states: KeyValue, of: Mapping[str, tuple[UserId, int]]) -> int:
+    """How many of the keys held a state of their person from before their log offset; none does any more."""
+    dropped = 0
+    while old := _old_states(states, of):
+        dropped += states.erase(old)  # what somebody has written meanwhile is looked at again
+    return dropped
+
+
+def _old_states(states: KeyValue, of: Mapping[str, tuple[UserId, int]]) -> list[tuple[str, int | None]]:
+    found = zip(of.items(), states.get_many(list(of)), strict=True)
+    return [
+        (key, there[1])
+        for (key, (user_id, before)), there in found
+        if there is not None and decode(user_id, there[0]).offset < before
+    ]
 
 
 def _runs(batch: Sequence[tuple[int, Event]]) -> Iterator[list[tuple[int, Event]]]:
