@@ -41,6 +41,7 @@ TINY = {
     "moments": {"active": 40, "idle": 60},
     "ranker": {"catboost": {"iterations": 60, "threads": 1}},  # enough to read most features
     "quotas": {"item_item": 20, "transitions": 20},  # every source that is fitted
+    "order": {"resume": {"places": 0}},  # lists of new videos alone: what is gone on with has tests of its own
 }
 CREATED_AT = 1_767_225_600.0  # 2026-01-01, when the tiny world ends
 

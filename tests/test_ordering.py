@@ -154,7 +154,7 @@ def judged(
     """At most 12 candidates of any categories, channels, ages and values, and a request for at most 15."""
     n = draw(st.integers(0, 12))
     codes = draw(st.lists(st.lists(st.integers(0, 2), max_size=3, unique=True), min_size=n, max_size=n))
-    ages = draw(st.lists(st.one_of(st.just(np.nan), st.floats(-5, 500)), min_size=n, max_size=n))
+    ages = draw(st.lists(st.one_of(st.just(np.nan), st.floats(0, 500)), min_size=n, max_size=n))
     channels = np.array(draw(st.lists(st.integers(-1, 2), min_size=n, max_size=n)), np.int32)
     value = draw(st.lists(st.floats(-1e6, 1e6, width=32), min_size=n, max_size=n))
     catalogue = catalogue_of(codes, published_at=NOW - np.array(ages, np.float64) * DAY, channel=channels)

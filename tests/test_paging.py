@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from nextreel import paging
 from nextreel.backends import ClosableKeyValue, open_key_value
+from nextreel.ordering import Resume
 from nextreel.paging import Page, Pages, UnknownCursor
+from nextreel.resuming import ResumeParams
 from nextreel.system import System, open_system
 from nextreel.types import BoolArray, Catalogue, Event, Kind, Request, RowArray, Slate, Trace, VideoId
 
@@ -215,4 +217,25 @@ def test_what_is_watched_between_two_pages_is_not_on_the_next(home: Path) -> Non
     second = system.next_page(first.cursor, SOMEONE, 5, system.now(), "second")
     assert len(second.slate.video_ids) == 5
     assert not set(second.slate.video_ids) & {*watched, *first.slate.video_ids}
+    system.close()
+
+
+def test_what_is_gone_on_with_is_there_once_on_pages_of_one(home: Path) -> None:
+    system = open_system(home, clock="end")
+    system.recommender = replace(system.recommender, resume=Resume(ResumeParams()))
+    begun = system.page(Request("new", system.now(), k=12)).slate.video_ids[10:]
+    for video_id in begun:
+        half = float(system.catalogue.duration[system.catalogue.row_of[video_id]]) / 2
+        system.feedback([Event("new", system.now(), Kind.WATCH, video_id, watch_seconds=half)])
+    page = system.page(Request("new", system.now(), k=1))
+    pages = [page]
+    for _ in range(5):
+        assert page.cursor is not None
+        page = system.next_page(page.cursor, "new", 1, system.now(), "next")
+        pages.append(page)
+    assert ids(pages)[:2] == begun[::-1]
+    assert [page.slate.sources for page in pages[:2]] == [["continue_watching"]] * 2
+    assert len(set(ids(pages))) == 6
+    assert pages[0].cursor is not None
+    assert ids([system.next_page(pages[0].cursor, "new", 1, system.now(), "again")]) == begun[:1]
     system.close()

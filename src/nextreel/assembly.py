@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError
 from nextreel import features
 from nextreel.encoding.vocabulary import Vocabulary
 from nextreel.features import words
-from nextreel.filters import FILTERS
-from nextreel.ordering import OrderParams, orderers, promotion
+from nextreel.filters import FilterParams, chosen
+from nextreel.ordering import OrderParams, Resume, orderers, promotion
 from nextreel.params import Params
 from nextreel.pipeline import Recommender, Source, Store, first_objective
 from nextreel.ranking import families
@@ -141,6 +141,7 @@ class Config(Params):
     vocabulary_floor: int = Field(default=5, ge=1)  # a country, device … that is rarer counts as unknown
     per_place: float = Field(default=12.0, ge=0)  # proposals of all sources for each place, where the quotas give less
     ranked: int = Field(default=400, ge=1)  # candidates that the ranker judges, or four times k if that is more
+    filters: FilterParams = FilterParams()
     order: OrderParams = OrderParams()
 
 
@@ -248,6 +249,8 @@ def build(
     counters, quotas = store.counters, config.quotas
     if not timed:  # there is no popularity but that of all time
         quotas = quotas.model_copy(update={"popular_all": max(quotas.popular_all, quotas.popular_7d, quotas.trending)})
+    # nobody can say how long ago a video was left
+    resume = config.order.resume if timed else config.order.resume.model_copy(update={"places": 0})
     space = _space(config, models)
     retrievers: Mapping[str, Retriever | None] = {
         "two_tower": None if models.two_tower is None else models.two_tower.over(counters),
@@ -280,12 +283,13 @@ def build(
         catalogue=catalogue,
         store=store,
         sources=sources,
-        filters=FILTERS,
+        filters=chosen(config.filters, resume, timed=timed),
         features=features.choose(timed) if columns is None else features.among(columns, timed),
         codes=words.codes(models.words),
         ranker=ranker,
         orderers=orderers(config.order),
         promotion=promotion(config.order.promote, catalogue),
+        resume=Resume(resume) if resume.places else None,
         ranked=config.ranked,
         fallback=Popular(counters, "trend" if timed else "all"),
         release=release,

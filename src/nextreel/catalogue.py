@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nextreel.listed import Rights
 from nextreel.types import Catalogue, IdArray
 
 _NUMERIC = ("category", "channel", "language", "duration", "published_at", "maturity", "available")
+_SERIES = ("series", "episode")  # which files of an older version do not have; nor do they have rights
 
 
 def save(catalogue: Catalogue, path: Path) -> None:
@@ -26,12 +28,16 @@ def save(catalogue: Catalogue, path: Path) -> None:
         "tags": pa.array(list(catalogue.tags) or [[]] * len(catalogue), pa.list_(pa.string())),
         "categories": pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(flat).ravel()), width),
     }
-    columns |= {name: pa.array(getattr(catalogue, name)) for name in _NUMERIC}
-    names = {
+    columns |= {name: pa.array(getattr(catalogue, name)) for name in (*_NUMERIC, *_SERIES)}
+    names: dict[str, Any] = {
         "category_names": catalogue.category_names,
         "channel_ids": catalogue.channel_ids,
         "language_names": catalogue.language_names,
+        "series_ids": catalogue.series_ids,
     }
+    if catalogue.rights is not None:
+        columns["rights"] = _entries(catalogue.rights)
+        names["region_names"] = catalogue.rights.region_names
     table = pa.table(columns).replace_schema_metadata({"nextreel": json.dumps(names)})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
@@ -42,7 +48,8 @@ def load(path: Path) -> Catalogue:
     with pa.memory_map(str(path)) as source:
         table = pa.ipc.open_file(source).read_all().combine_chunks()
     names = json.loads(table.schema.metadata[b"nextreel"])
-    columns = {name: _numpy(table[name].combine_chunks()) for name in _NUMERIC}
+    there = [*_NUMERIC, *(name for name in _SERIES if name in table.column_names)]
+    columns = {name: _numpy(table[name].combine_chunks()) for name in there}
     width = len(names["category_names"])
     categories = _numpy(table["categories"].combine_chunks().values).reshape(len(table), max(width, 1))[:, :width]
     ids = table["video_id"].to_pylist()
@@ -55,9 +62,25 @@ def load(path: Path) -> Catalogue:
         category_names=tuple(names["category_names"]),
         channel_ids=tuple(names["channel_ids"]),
         language_names=tuple(names["language_names"]),
+        series_ids=tuple(names.get("series_ids", ())),
+        rights=_rights(table["rights"].combine_chunks(), names["region_names"]) if "region_names" in names else None,
         row_of={video_id: row for row, video_id in enumerate(ids)},
         **columns,  # each has the type that it was saved with
     )
+
+
+def _entries(rights: Rights) -> pa.LargeListArray:
+    """The rights as a column of lists, one for each video."""
+    fields = {"region": rights.region, "since": rights.since, "until": rights.until}
+    flat = pa.StructArray.from_arrays([pa.array(column) for column in fields.values()], list(fields))
+    return pa.LargeListArray.from_arrays(pa.array(rights.starts), flat)
+
+
+def _rights(lists: pa.LargeListArray, region_names: list[str]) -> Rights:
+    """The rights of the column that `_entries` made."""
+    flat = lists.values
+    region, since, until = (_numpy(flat.field(name)) for name in ("region", "since", "until"))
+    return Rights(_numpy(lists.offsets), region, since, until, tuple(region_names))
 
 
 def _numpy(array: pa.Array) -> NDArray[Any]:

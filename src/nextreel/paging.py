@@ -159,7 +159,7 @@ class Pages:
         """Those of the places whose video is still there and kept by every filter."""
         rows = self._catalogue.rows([one.video_id for one in places])
         keep = rows != UNKNOWN
-        keep[keep] = self._keeps(asked, rows[keep])
+        keep[keep] = self._keeps(replace(asked, k=BLOCK), rows[keep])  # of a list as long as the one they are from
         return [one for one, kept in zip(places, keep.tolist(), strict=True) if kept]
 
     def _slate(self, places: Sequence[_Place], asked: Request, record: _Record, trace: Trace) -> Slate:

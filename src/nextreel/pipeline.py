@@ -17,7 +17,8 @@ import numpy as np
 
 from nextreel.features import compute
 from nextreel.features.fusion import reciprocal
-from nextreel.ordering import Arranged, Promotion, arrange, explained
+from nextreel.filters import not_watched
+from nextreel.ordering import Arranged, Promotion, Resume, Resumed, arrange, explained
 from nextreel.reasons import origins, reasons
 from nextreel.types import (
     BoolArray,
@@ -102,6 +103,7 @@ class Recommender:
     value: Value = field(default=first_objective)
     codes: Codes = field(default_factory=dict)  # of what is text in profiles and requests
     promotion: Promotion | None = None  # whose places are given, not won
+    resume: Resume | None = None  # the first places, for who is in the middle of something
 
     def recommend(self, request: Request, witness: Witness | None = None) -> Slate:
         """The slate for one request: min(k, eligible videos) videos without repeats.
@@ -117,13 +119,13 @@ class Recommender:
             candidates = self._candidates(request, user, trace)
             moment = self.promising(candidates)
             proposed, level = len(moment), "full"
-            moment = self._invite(moment, candidates, [source.retriever for source in self.sources], trace)
+            moment, resumed = self._invite(moment, candidates, [source.retriever for source in self.sources], trace)
         except Exception as error:  # a broken filter or every source failing: the last rung answers
             log.exception("retrieval failed", extra={"request_id": request.request_id})
             trace.failures["retrieval"] = repr(error)
             moment, level = self._last_rung(request, user, trace), "trending"
             proposed = len(moment)
-            moment = self._invite(moment, moment, [self.fallback], trace)
+            moment, resumed = self._invite(moment, moment, [self.fallback], trace)
         matrix, objectives = None, np.empty((len(moment), 0), np.float32)
         if level == "full" and self.ranker is not None and len(moment):
             try:
@@ -138,7 +140,7 @@ class Recommender:
         else:
             value = fused(moment)
         with _timed(trace, "order"):
-            arranged = arrange(moment, value, self.orderers, trace, self.promotion, proposed)
+            arranged = arrange(moment, value, self.orderers, trace, self.promotion, proposed, resumed)
         slate = self._slate(moment, objectives, value, arranged, trace, level, proposed)
         if not request.explain:
             return slate
@@ -155,9 +157,11 @@ class Recommender:
         return self._slate(moment, none, moment.scores[:, 0], arranged, trace, "trending", len(moment))
 
     def keeps(self, request: Request, rows: RowArray) -> BoolArray:
-        """(n,) True for each row that every filter keeps for this request."""
-        kept = self._eligible(self._bare(request, self.store.user(request.user_id), rows), Trace())
-        return np.isin(rows, kept)
+        """(n,) True for each row that may be in a list for this request: kept by every filter, or gone on with."""
+        moment = self._bare(request, self.store.user(request.user_id), rows)
+        resumed = self._resumed(moment, Trace())
+        kept = self._eligible(moment, Trace())
+        return np.isin(rows, kept if resumed is None else np.concatenate([kept, resumed.rows]))
 
     def alone(self, source: str) -> Recommender:
         """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""
@@ -165,7 +169,7 @@ class Recommender:
         if not chosen:
             names = ", ".join(one.retriever.name for one in self.sources)
             raise NextreelError(f"No source '{source}' in release {self.release}. Hint: one of {names}.")
-        return replace(self, sources=chosen, ranker=None, orderers=(), per_place=0.0, promotion=None)
+        return replace(self, sources=chosen, ranker=None, orderers=(), per_place=0.0, promotion=None, resume=None)
 
     def gather(self, request: Request, rows: RowArray | None = None, trace: Trace | None = None) -> Moment:
         """The moment of what the sources propose and the filters keep, or of the given rows as they are.
@@ -193,20 +197,29 @@ class Recommender:
             return moment
         return moment.take(np.sort(np.argpartition(-fused(moment), width)[:width]))
 
-    def _invite(self, moment: Moment, among: Moment, retrievers: Sequence[Retriever], trace: Trace) -> Moment:
-        """The moment and, after its own, those promoted videos that every filter keeps, judged as candidates `among`.
+    def _invite(
+        self, moment: Moment, among: Moment, retrievers: Sequence[Retriever], trace: Trace
+    ) -> tuple[Moment, Resumed | None]:
+        """The moment and, after its own, the videos that are given places, judged as candidates `among`; and which of
+        them, or of its own, the person is in the middle of.
 
-        The trace counts them; what a filter removed, or was withdrawn, is skipped.
+        Every filter keeps them: what one removes, or was withdrawn, is skipped. The trace counts them.
         """
-        if self.promotion is None:
-            return moment
-        rows = self._eligible(self._bare(moment.request, moment.user, self.promotion.rows), Trace())
-        trace.promoted.update(configured=len(self.promotion.rows), eligible=len(rows))
+        resumed = self._resumed(moment, trace)
+        invited = [] if resumed is None else [resumed.rows]
+        if self.promotion is not None:
+            promoted = self._eligible(self._bare(moment.request, moment.user, self.promotion.rows), Trace())
+            trace.promoted.update(configured=len(self.promotion.rows), eligible=len(promoted))
+            invited.insert(0, promoted)
+        if not invited:
+            return moment, None
+        rows = np.concatenate(invited)
+        rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
         rows = rows[~np.isin(rows, moment.rows)]
         if len(rows) == 0:
-            return moment
+            return moment, resumed
         added = self._judge(among, rows, retrievers)
-        return replace(
+        joined = replace(
             moment,
             rows=np.concatenate([moment.rows, rows]),
             scores=np.concatenate([moment.scores, added.scores]),
@@ -214,6 +227,20 @@ class Recommender:
             memo={},  # of the rows it had
             liked={},
         )
+        return joined, resumed
+
+    def _resumed(self, moment: Moment, trace: Trace) -> Resumed | None:
+        """What the person is in the middle of and every filter keeps but `not_watched`; None where there is nothing."""
+        if self.resume is None or not (moment.user.partly or self.catalogue.series_ids):
+            return None
+        begun = self.resume.begun(moment)
+        if len(begun.rows) == 0:
+            return None
+        bare = self._bare(moment.request, moment.user, begun.rows)
+        eligible = self._eligible(bare, Trace(), [keep for keep in self.filters if keep is not not_watched])
+        trace.resumed.update(begun=len(begun.rows), eligible=len(eligible))
+        found = self.resume.chosen(begun, eligible, moment)
+        return found if len(found.rows) else None
 
     def _rank(self, moment: Moment, trace: Trace) -> tuple[Matrix, FloatArray, FloatArray]:
         ranker = self.ranker
@@ -306,9 +333,9 @@ class Recommender:
         """A moment of rows that nothing has scored yet: all that filters look at."""
         return Moment.unscored(request, user, self.catalogue, self.store.counters, rows, self.codes)
 
-    def _eligible(self, moment: Moment, trace: Trace) -> RowArray:
-        """The rows that every filter keeps; the trace counts what each removed."""
-        for keep in self.filters:
+    def _eligible(self, moment: Moment, trace: Trace, filters: Sequence[Filter] | None = None) -> RowArray:
+        """The rows that every filter, or each of the given ones, keeps; the trace counts what each removed."""
+        for keep in self.filters if filters is None else filters:
             mask = keep(moment)
             removed = len(mask) - int(np.count_nonzero(mask))
             trace.removed[keep.__name__] = removed
@@ -370,7 +397,7 @@ class Recommender:
     ) -> Slate:
         positions, promoted = arranged.positions, arranged.promoted
         rows = moment.rows[positions]
-        sources = origins(moment, positions, promoted, proposed)
+        sources = origins(moment, positions, promoted, arranged.resumed, proposed)
         return Slate(
             request=moment.request,
             rows=rows,

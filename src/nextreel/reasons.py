@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,16 +24,21 @@ _WHY = {
     "fresh": "just published",
     "subscribed": "new on a channel you follow",
     "promoted": "promoted",
+    "continue_watching": "go on where you stopped",
+    "next_episode": "the next episode of a series you watch",
 }
 _PERSONAL = frozenset({"two_tower", "als", "ease", "item_item", "transitions", "similar", "multi_query"})
 _RECENT = 20  # newest liked videos among which one to name is looked for
 _ALIKE = np.float32(0.8)  # cosine of the categories from which a video may be named
 
 
-def origins(moment: Moment, positions: NDArray[np.intp], promoted: BoolArray, proposed: int) -> list[str]:
+def origins(
+    moment: Moment, positions: NDArray[np.intp], promoted: BoolArray, resumed: Mapping[int, str], proposed: int
+) -> list[str]:
     """The source of the video at each place: the one that ranks it best, "promoted", or "eligible" where none does.
 
-    The first `proposed` candidates of the moment are those of the sources.
+    A place that was given to what the person is in the middle of has the source that `resumed` tells. The first
+    `proposed` candidates of the moment are those of the sources.
     """
     # what a source scores lowest, like others, it did not choose: an old video is not there for being new
     scores, ranks = moment.scores[:proposed], moment.ranks[positions]
@@ -40,7 +47,10 @@ def origins(moment: Moment, positions: NDArray[np.intp], promoted: BoolArray, pr
     unranked = np.isnan(ranks) | ((moment.scores[positions] == lowest) & alike)
     best = np.where(unranked.all(axis=1), -1, np.where(unranked, np.inf, ranks).argmin(axis=1))
     best[promoted] = -2
-    return [(*moment.sources, "promoted", "eligible")[column] for column in best.tolist()]
+    found = [(*moment.sources, "promoted", "eligible")[column] for column in best.tolist()]
+    for place, source in resumed.items():
+        found[place] = source
+    return found
 
 
 def reasons(moment: Moment, positions: NDArray[np.intp], sources: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.history import History
+from nextreel.listed import Episodes, Rights
 
 UserId: TypeAlias = int | str
 VideoId: TypeAlias = int | str
@@ -98,6 +99,7 @@ class Event:
 
 
 _NONE: NDArray[np.int32] = np.empty(0, np.int32)  # a column that the source does not have
+_NEVER: NDArray[np.float64] = np.empty(0, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +194,19 @@ class Catalogue:
     language_names: tuple[str, ...]
     row_of: Mapping[VideoId, int] = field(repr=False)  # id -> row
     tags: Sequence[Sequence[str]] = ()  # (n,) free key words of each video; empty where the source has none
+    series: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) code, UNKNOWN outside a series
+    episode: NDArray[np.int32] = field(default_factory=lambda: _NONE)  # (n,) number in the series, UNKNOWN without
+    series_ids: tuple[VideoId, ...] = ()
+    rights: Rights | None = None  # None: every video may be shown everywhere and at any time
+    episodes: Episodes = field(init=False, repr=False)  # the rows of each series in order
     category_length: FloatArray = field(init=False, repr=False)  # (n,) root of how many categories the video has
     child_category: NDArray[np.int32] = field(init=False, repr=False)  # (n,) code of the rarest but the main one
 
     def __post_init__(self) -> None:
+        for name in ("series", "episode"):
+            if len(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.broadcast_to(np.int32(UNKNOWN), len(self.video_ids)))
+        object.__setattr__(self, "episodes", Episodes.of(self.series, self.episode, len(self.series_ids)))
         object.__setattr__(self, "category_length", np.linalg.norm(self.categories, axis=1).astype(np.float32))
         object.__setattr__(self, "child_category", _rarest_child(self.categories, self.category))
 
@@ -235,6 +246,11 @@ class UserState:
     impressions: int = 0
     clicks: int = 0
     full_watches: int = 0  # watches of positive relevance: for long enough, or for nobody knows how long
+    shown_rows: RowArray = field(default_factory=lambda: _NONE)  # of the newest impressions, oldest first
+    shown_at: TimeArray = field(default_factory=lambda: _NEVER)  # their times
+    # row -> seconds watched in all, time of the last watch: of the videos watched last, the oldest first, without those
+    # that were completed, disliked or hidden since
+    partly: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def last_at(self) -> float:
@@ -262,6 +278,7 @@ class Request:
     anytime: bool = False  # a list for whenever the person comes next: how long they were away is not known
     surface: str | None = None  # which page or tab asks
     explain: bool = False  # the slate tells why each video is where it is; the list stays the same
+    max_age_days: float | None = None  # when given, only videos that came out within so many days
 
 
 @dataclass(slots=True)
@@ -333,7 +350,7 @@ class Explanation:
     # they sum to it. Empty where nothing was ranked, or by a ranker that has no such parts.
     contributions: Mapping[str, FloatArray]
     # step -> (k,) the place it left each video at, 0 = first: by "value" alone, then by each orderer, and last by
-    # "promotion" where there is any; -1 for a step that did not look at the video
+    # "resume" and "promotion" where there is any; -1 for a step that did not look at the video
     places: Mapping[str, NDArray[np.intp]]
 
     def top(self, objective: str, place: int, n: int = 5) -> list[tuple[str, float]]:
@@ -381,6 +398,7 @@ class Trace:
     removed: dict[str, int] = field(default_factory=dict)  # filter -> candidates removed
     moved: dict[str, int] = field(default_factory=dict)  # orderer -> positions it changed in the slate
     promoted: dict[str, int] = field(default_factory=dict)  # "configured", "eligible", "shown" -> promoted videos
+    resumed: dict[str, int] = field(default_factory=dict)  # "begun", "eligible", "shown" -> videos to go on with
     candidates: int = 0
     eligible: int = 0
     failures: dict[str, str] = field(default_factory=dict)  # part -> error

@@ -40,11 +40,11 @@ def why(recommender: Recommender, request: Request, row: int) -> Why:
     """What became of the video in the row for this request; the list itself is made as without the question."""
     request = replace(request, explain=True)
     slate = recommender.recommend(request)
-    removed = _removed_by(recommender, request, row)
+    shown = np.flatnonzero(slate.rows == row)
+    removed = () if len(shown) else _removed_by(recommender, request, row)  # what was begun passes `not_watched`
     candidates = recommender.gather(request)
     judged = recommender.promising(candidates)
     one = recommender.among(candidates, np.array([row], np.int32))
-    shown = np.flatnonzero(slate.rows == row)
     found = Why(
         outcome="shown" if len(shown) else _outcome(row, removed, candidates, judged),
         told="",

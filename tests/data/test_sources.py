@@ -99,6 +99,55 @@ def test_videos_keep_their_metadata_and_unknown_ones_are_added_and_counted(tmp_p
     assert "1 videos join the catalogue" in str(check(tmp_path))
 
 
+def test_series_and_episodes_of_videos_are_read(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        videos="video_id,series,episode\nv1,show,2\nv2,,\nv3,show,1\nv4,other,\n",
+        interactions="user_id,video_id\nu,v9\n",
+    )
+    found = load(tmp_path).catalogue
+    assert found.series_ids == ("other", "show")
+    assert found.series.tolist() == [1, UNKNOWN, 1, 0, UNKNOWN]
+    assert found.episode.tolist() == [2, UNKNOWN, 1, UNKNOWN, UNKNOWN]
+    assert found.episodes.rows.tolist() == [2, 0]
+    assert found.rights is None
+
+
+def test_rights_come_from_the_videos_and_from_a_table_of_their_own(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        videos=("video_id,regions,available_from,available_until\n1,DE|at,,\n2,,2024-01-01,\n3,FR,,2024-01-01\n4,,,\n"),
+        rights="video_id,region,available_from,available_until\n3,CH,2024-01-01,\n5,DE,,\n6,,,\n99,DE,,\n",
+        interactions="user_id,video_id\n7,5\n7,6\n",
+    )
+    found = load(tmp_path)
+    rows = np.arange(6)  # videos 1 to 6
+    rights = found.catalogue.rights
+    assert rights is not None
+    assert rights.region_names == ("AT", "CH", "DE", "FR")
+
+    def allowed(country: str | None, at: float) -> list[int]:
+        return (np.flatnonzero(rights.allow(rows, country, at)) + 1).tolist()
+
+    assert allowed(None, NEW_YEAR - 1) == [4, 6]
+    assert allowed(None, NEW_YEAR) == [2, 4, 6]
+    assert allowed("DE", NEW_YEAR - 1) == [1, 4, 5, 6]
+    assert allowed("FR", NEW_YEAR - 1) == [3, 4, 6]
+    assert allowed("FR", NEW_YEAR) == [2, 4, 6]
+    assert allowed("CH", NEW_YEAR) == [2, 3, 4, 6]
+    assert "1 rights are to videos that no other table names" in str(check(tmp_path))
+    assert {one.name for one in found.manifest.sources} >= {"rights.csv"}
+    assert found.manifest.schema["rights"]["region"] == "String"
+
+
+@pytest.mark.parametrize("table", ["videos", "rights"])
+def test_a_right_that_ends_before_it_begins_is_refused(table: str, tmp_path: Path) -> None:
+    tables = {"interactions": "user_id,video_id\n7,1\n"}
+    tables[table] = "video_id,available_from,available_until\n1,2024-01-02,2024-01-03\n2,2024-01-02,2024-01-02\n"
+    with pytest.raises(DataError, match=rf"{table}.csv, row 2, column 'available_until'.*a time after available_from"):
+        load(write(tmp_path, **tables))
+
+
 def test_parquet_and_csv_of_one_table_make_the_same_data_set(tmp_path: Path) -> None:
     one = write(tmp_path, interactions="user_id,video_id,timestamp,watch_time\n1,2,100,7.5\n1,3,90,\n")
     (tmp_path / "p").mkdir()

@@ -52,7 +52,9 @@ class Oracle(Fixed):
 
 def oracle(dataset: Dataset, name: str = "oracle") -> Callable[[Trial, MemoryStore], Mapping[str, Model]]:
     def fit(trial: Trial, store: MemoryStore) -> dict[str, Model]:
-        return {name: Model(alone(Oracle(trial), dataset.catalogue, store, trial.videos, 100), 2.0)}
+        return {
+            name: Model(alone(Oracle(trial), dataset.catalogue, store, trial.videos, 100, timed=dataset.timed), 2.0)
+        }
 
     return fit
 

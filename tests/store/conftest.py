@@ -27,6 +27,8 @@ class Known:
     weights: list[float]
     version: int
     known: bool
+    shown: list[tuple[int, float]]
+    partly: list[tuple[int, tuple[float, float]]]
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +104,8 @@ def known() -> Callable[[UserState], Known]:
             history.weights.tolist(),
             state.version,
             state.known,
+            list(zip(state.shown_rows.tolist(), state.shown_at.tolist(), strict=True)),
+            list(state.partly.items()),
         )
 
     return known

@@ -35,6 +35,10 @@ def states(draw: st.DrawFn) -> UserState:
     state.subscribed, state.blocked = draw(channels), draw(channels)
     state.watches, state.watch_seconds = draw(counts), draw(st.floats(0, 1e12))
     state.impressions, state.clicks, state.full_watches = draw(counts), draw(counts), draw(counts)
+    shown = draw(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.floats(0, 4e9)), max_size=5))
+    state.shown_rows = np.array([row for row, _ in shown], np.int32)
+    state.shown_at = np.array([at for _, at in shown], np.float64)
+    state.partly = draw(st.dictionaries(st.integers(0, 2**31 - 1), st.tuples(st.floats(0, 1e6), st.floats(0, 4e9))))
     state.told_at = draw(st.dictionaries(st.integers(0, 9), st.floats(0, 4e9), max_size=4))
     return state
 
@@ -57,6 +61,10 @@ def test_a_state_comes_back_as_it_was(state: UserState) -> None:
         state.watch_seconds,
     )
     assert (back.impressions, back.clicks, back.full_watches) == (state.impressions, state.clicks, state.full_watches)
+    assert list(back.partly.items()) == list(state.partly.items())  # the oldest first, as it was
+    for name in ("shown_rows", "shown_at"):
+        assert getattr(back, name).dtype == getattr(state, name).dtype
+        np.testing.assert_array_equal(getattr(back, name), getattr(state, name))
     assert back.told_at == state.told_at
     for name in ("rows", "at", "kinds", "weights"):
         stored, original = getattr(back.history, name), getattr(state.history, name)
@@ -86,9 +94,12 @@ def test_bytes_of_another_version_are_refused_with_a_hint(body: bytes, got: str)
         decode("ann", body)
 
 
-def test_a_state_of_the_version_before_is_read_without_what_it_could_not_tell() -> None:
-    state = UserState("ann", known=True, version=3, offset=2, subscribed=frozenset({1}), told_at={1: 5.0}, clicks=4)
-    fields = msgspec.msgpack.decode(encode(state)[1:])
-    old = decode("ann", b"\x03" + msgspec.msgpack.encode(fields[:-1]))
-    assert (old.version, old.offset, old.subscribed, old.clicks, old.told_at) == (3, 2, {1}, 4, {})
-    assert decode("ann", encode(state)).told_at == {1: 5.0}
+def test_a_state_of_the_version_before_is_read_without_what_it_did_not_have() -> None:
+    rows, at = np.array([3], np.int32), np.array([5.0])
+    parts = [("DE", None, 30.0, None, None), rows.tobytes(), at.tobytes(), b"\x02", np.ones(1, np.float32).tobytes()]
+    body = b"\x03" + msgspec.msgpack.encode([*parts, 7, 9, [1], [2], 1, 4.0, 3, 2, 1])
+    back = decode("ann", body)
+    assert (back.profile.country, back.history.rows.tolist(), back.version, back.offset) == ("DE", [3], 7, 9)
+    assert (set(back.subscribed), set(back.blocked), back.impressions, back.full_watches) == ({1}, {2}, 3, 1)
+    assert (back.shown_rows.tolist(), back.shown_at.tolist(), back.partly, back.told_at) == ([], [], {}, {})
+    assert decode("ann", encode(back)).profile == back.profile

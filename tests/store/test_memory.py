@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nextreel.history import History
 from nextreel.relevance import Relevance
 from nextreel.store import MemoryStore
+from nextreel.store.memory import PARTLY, SHOWN
 from nextreel.types import RECORDS, UNKNOWN, Catalogue, Event, Events, Kind, Profile, UserId, UserState
 
 if TYPE_CHECKING:
@@ -176,3 +177,43 @@ def test_a_person_s_watch_time_adds_up(catalogue: Catalogue, columns: Columns) -
     watched = [Event("ann", float(i), Kind.WATCH, "a", watch_seconds=seconds) for i, seconds in enumerate([10.0, 2.5])]
     store.apply_many(columns([*watched, Event("ann", 9.0, Kind.LIKE, "a")]))
     assert (store.user("ann").watches, store.user("ann").watch_seconds) == (2, 12.5)
+
+
+def test_of_what_was_shown_the_newest_are_remembered(catalogue: Catalogue, columns: Columns) -> None:
+    store = MemoryStore(catalogue, Relevance())
+    shown = [Event("ann", START + i, Kind.IMPRESSION, "abcde"[i % 5]) for i in range(SHOWN + 3)]
+    for start in range(0, len(shown), 100):
+        store.apply_many(columns([*shown[start : start + 100], Event("ann", START + start, Kind.LIKE, "a")]))
+    ann = store.user("ann")
+    assert ann.impressions == SHOWN + 3
+    assert ann.shown_at.tolist() == [START + i for i in range(3, SHOWN + 3)]
+    assert ann.shown_rows.tolist() == [i % 5 for i in range(3, SHOWN + 3)]
+
+
+def test_watches_of_a_video_add_up_until_it_ends(catalogue: Catalogue, columns: Columns) -> None:
+    store = MemoryStore(catalogue, Relevance())
+
+    def does(at: float, kind: Kind, video: str, seconds: float | None = None) -> dict[int, tuple[float, float]]:
+        store.apply_many(columns([Event("ann", at, kind, video, watch_seconds=seconds)]))
+        return store.user("ann").partly
+
+    assert does(1, Kind.WATCH, "a", 10.0) == {0: (10.0, 1.0)}
+    assert does(2, Kind.WATCH, "b", 5.0) == {0: (10.0, 1.0), 1: (5.0, 2.0)}
+    assert list(does(3, Kind.WATCH, "a", 2.5).items()) == [(1, (5.0, 2.0)), (0, (12.5, 3.0))]
+    assert list(does(4, Kind.WATCH, "a")) == [1, 0]  # nobody knows how long
+    assert list(does(5, Kind.LIKE, "b")) == [1, 0]
+    assert does(6, Kind.COMPLETE, "a") == {1: (5.0, 2.0)}
+    assert does(7, Kind.WATCH, "a", 3.0)[0] == (3.0, 7.0)  # once more from the beginning
+    assert list(does(8, Kind.HIDE, "b")) == [0]
+    assert does(9, Kind.DISLIKE, "a") == {}
+
+
+def test_of_videos_watched_in_part_the_newest_are_remembered(catalogue_of: Callable[..., Catalogue]) -> None:
+    n = PARTLY + 2
+    store = MemoryStore(catalogue_of([[0]] * n), Relevance())
+    seconds, rows = np.full(n, 3, np.float32), np.arange(n, dtype=np.int32)
+    kinds, nothing = np.full(n, Kind.WATCH, np.int8), np.full(n, np.nan, np.float32)
+    store.apply_many(
+        Events(np.array([7]), np.zeros(n, np.int32), rows, np.arange(n, dtype=np.float64), kinds, nothing, seconds)
+    )
+    assert list(store.user(7).partly) == list(range(2, n))

@@ -17,6 +17,7 @@ from tests.store.test_live import END, Home, event
 from nextreel.history import History
 from nextreel.store import live
 from nextreel.store.codec import decode, encode
+from nextreel.store.memory import ENDS, SHOWN
 from nextreel.store.merging import emptied, merged
 from nextreel.types import Catalogue, Conflict, Event, Kind, Profile, UserId, UserState, is_session, session_person
 
@@ -42,6 +43,18 @@ def assert_same(state: UserState, expected: UserState) -> None:
     assert past_of(state) == past_of(expected)
     assert {name: getattr(state, name) for name in EXACT} == {name: getattr(expected, name) for name in EXACT}
     assert state.watch_seconds == pytest.approx(expected.watch_seconds)
+    assert (state.shown_rows.tolist(), state.shown_at.tolist()) == (
+        expected.shown_rows.tolist(),
+        expected.shown_at.tolist(),
+    )
+    assert [(row, at) for row, (_, at) in state.partly.items()] == [
+        (row, at) for row, (_, at) in expected.partly.items()
+    ]
+    for row, (seconds, _) in expected.partly.items():
+        ended = np.isin(
+            state.history.kinds[state.history.rows == row], ENDS
+        ).any()  # which part is after it is not known
+        assert state.partly[row][0] >= seconds if ended else state.partly[row][0] == pytest.approx(seconds)
 
 
 @pytest.fixture
@@ -77,7 +90,18 @@ def expected_of(home: Home, log: Sequence[Event]) -> dict[UserId, UserState]:
 @st.composite
 def streams(draw: st.DrawFn) -> list[Event]:
     """What three accounts and two sessions did, each at a time of its own, with merges in between."""
-    kinds = [Kind.WATCH, Kind.LIKE, Kind.HIDE, Kind.IMPRESSION, Kind.CLICK, Kind.SUBSCRIBE, Kind.BLOCK, Kind.MERGE]
+    kinds = [
+        Kind.WATCH,
+        Kind.WATCH,
+        Kind.LIKE,
+        Kind.HIDE,
+        Kind.COMPLETE,
+        Kind.IMPRESSION,
+        Kind.CLICK,
+        Kind.SUBSCRIBE,
+        Kind.BLOCK,
+        Kind.MERGE,
+    ]
     one = st.tuples(st.sampled_from(kinds), st.sampled_from([*ACCOUNTS, SESSION, OTHER]), st.sampled_from("abcde"))
     made: list[Event] = []
     for number, (kind, who, video) in enumerate(draw(st.lists(one, max_size=25)), 1):
@@ -201,12 +225,14 @@ def test_every_field_of_a_state_has_a_rule_for_merging() -> None:
     session = UserState(SESSION, Profile(), history, 3, 9, known=True, told_at={0: 1.0, 1: 2.0})
     session.subscribed, session.blocked = frozenset({0}), frozenset({1})
     session.watches, session.watch_seconds, session.impressions, session.clicks, session.full_watches = 1, 2.0, 3, 4, 5
+    session.shown_rows, session.shown_at = np.array([2], np.int32), np.array([3.0])
+    session.partly = {4: (5.0, 6.0)}
     nothing, whole = UserState("ann"), merged(UserState("ann"), session, 12)
     same = {"user_id", "profile", "history"}  # the account's own; compared below
     untouched = [
         one.name
         for one in fields(UserState)
-        if one.name not in same and getattr(whole, one.name) == getattr(nothing, one.name)
+        if one.name not in same and np.array_equal(getattr(whole, one.name), getattr(nothing, one.name))
     ]
     assert untouched == []
     assert (whole.user_id, whole.offset, past_of(whole)) == ("ann", 12, past_of(session))
@@ -217,3 +243,20 @@ def test_what_is_left_of_a_merged_session_is_nothing_but_its_offset() -> None:
     left = emptied(UserState(SESSION, version=4, offset=2, known=True, clicks=3), 8)
     assert left == replace(UserState(SESSION, history=left.history), offset=8)
     assert len(left.history) == 0
+
+
+def test_of_what_was_shown_the_newest_is_kept() -> None:
+    account, session = UserState("ann"), UserState(SESSION, version=1)
+    for state, first in ((account, 0), (session, 1)):
+        state.shown_rows = np.arange(first, 2 * SHOWN, 2).astype(np.int32)
+        state.shown_at = state.shown_rows.astype(np.float64)
+    assert merged(account, session, 1).shown_rows.tolist() == list(range(SHOWN, 2 * SHOWN))
+
+
+def test_what_the_other_ended_later_is_not_watched_in_part() -> None:
+    account, session = UserState("ann"), UserState(SESSION, version=1)
+    session.partly = {1: (30.0, 5.0), 2: (20.0, 6.0), 3: (9.0, 1.0)}
+    account.partly = {3: (1.0, 2.0), 4: (7.0, 3.0)}
+    account.history.append(1, 9.0, Kind.COMPLETE, 1.0)
+    account.history.append(2, 4.0, Kind.HIDE, -1.0)
+    assert list(merged(account, session, 1).partly.items()) == [(3, (10.0, 2.0)), (4, (7.0, 3.0)), (2, (20.0, 6.0))]

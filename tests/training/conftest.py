@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SEED = 4
 VIDEOS = 200
 QUICK = {
+    "order": {"resume": {"places": 0}},  # lists of new videos alone: what is gone on with has tests of its own
     "als": {"factors": 8, "iterations": 3, "threads": 1},
     "ease": {"l2": 20.0},
     "moments": {"active": 120, "idle": 120, "negatives": 30, "horizon_days": 15.0},

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from nextreel.data.ids import codes, distinct
+from nextreel.data.ids import codes, distinct, is_known
 from nextreel.data.versions import Manifest, Source, version_of
+from nextreel.listed import Rights
 from nextreel.types import (
     UNKNOWN,
     Catalogue,
@@ -72,6 +73,7 @@ class Tables:
     users: pl.DataFrame | None = None
     videos: pl.DataFrame | None = None
     channels: pl.DataFrame | None = None
+    rights: pl.DataFrame | None = None
 
     def column(self, table: pl.DataFrame | None, name: str) -> pl.Series:
         """A column of a table; without rows where the table or the column is missing."""
@@ -130,7 +132,7 @@ def _bounds(at: TimeArray, timed: bool) -> tuple[float | None, float | None]:
 
 
 def _types(tables: Tables) -> dict[str, dict[str, str]]:
-    there = {name: getattr(tables, name) for name in ("users", "videos", "channels", "interactions")}
+    there = {name: getattr(tables, name) for name in ("users", "videos", "channels", "rights", "interactions")}
     return {
         name: {
             column: "String" if isinstance(dtype, pl.Categorical) else str(dtype)
@@ -216,6 +218,9 @@ def _catalogue(tables: Tables, video_ids: pl.Series) -> Catalogue:
     )
     language = column("language", pl.String)
     languages = language.drop_nulls().unique().sort()
+    series = tables.column(tables.videos, "series")
+    series = series if len(series) else series.extend_constant(None, videos.height)
+    series_ids = distinct([series]).sort()
     array = as_array(video_ids)
     row_of: dict[VideoId, int] = {video_id: row for row, video_id in enumerate(video_ids.to_list())}
     return Catalogue(
@@ -237,7 +242,54 @@ def _catalogue(tables: Tables, video_ids: pl.Series) -> Catalogue:
         tags=column("tags", pl.List(pl.String)).fill_null(pl.Series([[]], dtype=pl.List(pl.String))).to_list()
         if "tags" in videos.columns
         else (),
+        series=np.concatenate([codes(series, series_ids), np.full(more, UNKNOWN, np.int32)]),
+        episode=column("episode", pl.Int32).fill_null(UNKNOWN).to_numpy().astype(np.int32),
+        series_ids=tuple(series_ids.to_list()),
+        rights=_rights(tables, video_ids),
     )
+
+
+_WINDOW = ("available_from", "available_until")
+_RIGHTS = {"region": pl.String, **dict.fromkeys(_WINDOW, pl.Float64)}
+
+
+def _rights(tables: Tables, video_ids: pl.Series) -> Rights | None:
+    """What both tables say of where and when videos may be shown, None where they say nothing.
+
+    A video that the table of rights names as well may be shown where and when either of them allows it.
+    """
+    listed = []
+    if tables.videos is not None and {"regions", *_WINDOW} & set(tables.videos.columns):
+        regions = tables.column(tables.videos, "regions")
+        told = tables.videos.select(
+            "video_id",
+            (regions if len(regions) else pl.lit(None, pl.List(pl.String))).alias("region"),
+            *(name if name in tables.videos.columns else pl.lit(None, _RIGHTS[name]).alias(name) for name in _WINDOW),
+        ).explode("region")
+        limited = pl.col("region").is_not_null() | pl.col("available_from").is_not_null()
+        listed.append(told.filter(limited | pl.col("available_until").is_not_null()))
+    if tables.rights is not None:
+        missing = [
+            pl.lit(None, dtype).alias(name) for name, dtype in _RIGHTS.items() if name not in tables.rights.columns
+        ]
+        listed.append(tables.rights.with_columns(missing))
+    entries = [(codes(one["video_id"], video_ids), one) for one in listed if one.height]
+    if not entries:
+        return None
+    rows = np.concatenate([row for row, _ in entries])
+    known = rows != UNKNOWN
+    told = pl.concat([one.select(*_RIGHTS) for _, one in entries]).filter(pl.Series(known))
+    since, until = (_floats(told[name]) for name in _WINDOW)
+    return Rights.of(rows[known], told["region"].to_list(), since, until, len(video_ids))
+
+
+def strange_rights(tables: Tables) -> str | None:
+    """What to tell a person of rights to videos that no other table names, which are left out; None without any."""
+    if tables.rights is None:
+        return None
+    ids = distinct([tables.column(tables.videos, "video_id"), tables.column(tables.interactions, "video_id")])
+    strange = tables.rights.height - int(is_known(tables.rights["video_id"], ids).sum())
+    return f"{strange:,} rights are to videos that no other table names, and are left out" if strange else None
 
 
 def _floats(column: pl.Series) -> TimeArray:

@@ -122,11 +122,15 @@ VIDEOS = Schema(
         Column("comment_count", "number", "total of the export; not used", low=0),
         Column("is_available", "flag", "whether it may be shown; true where empty"),
         Column("maturity_rating", "maturity", "least suitable age; 0 where empty", aliases=("maturity",)),
-        Column("series", "id", "the series it is an episode of; not used yet"),
-        Column("episode", "whole", "number within the series; not used yet", low=0),
+        Column("series", "id", "the series it is an episode of"),
+        Column("episode", "whole", "number within the series; episodes are shown in this order", low=0,
+               high=1_000_000_000),
+        Column("regions", "list", "country codes, where alone it may be shown; everywhere where empty"),
+        Column("available_from", "time", "from when it may be shown"),
+        Column("available_until", "time", "from when on it may no longer be shown"),
         Column("thumbnail_url", "text", "picture; not used"),
     ),
-)
+)  # fmt: skip
 
 CHANNELS = Schema(
     "channels",
@@ -134,6 +138,16 @@ CHANNELS = Schema(
         Column("channel_id", "id", "the channel", required=True, unique=True, aliases=("channelId",)),
         Column("name", "text", "what people read"),
         Column("subscriber_count", "number", "total of the export; not used", low=0),
+    ),
+)
+
+RIGHTS = Schema(
+    "rights",
+    (
+        Column("video_id", "id", "which video", required=True, aliases=("item_id", "videoId", "itemId", "movieId")),
+        Column("region", "text", "country code; everywhere where empty"),
+        Column("available_from", "time", "from when it may be shown there"),
+        Column("available_until", "time", "from when on it may no longer be shown there"),
     ),
 )
 
@@ -158,4 +172,4 @@ INTERACTIONS = Schema(
     ),
 )  # fmt: skip
 
-SCHEMAS = {schema.name: schema for schema in (USERS, VIDEOS, CHANNELS, INTERACTIONS)}
+SCHEMAS = {schema.name: schema for schema in (USERS, VIDEOS, CHANNELS, RIGHTS, INTERACTIONS)}

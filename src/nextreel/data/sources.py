@@ -10,18 +10,18 @@ from pathlib import Path
 import polars as pl
 
 from nextreel.data import movielens, movielens_small
-from nextreel.data.dataset import Dataset, Tables, assemble
+from nextreel.data.dataset import Dataset, Tables, assemble, strange_rights
 from nextreel.data.errors import DataError, Fault, Report
 from nextreel.data.ids import no_texts
 from nextreel.data.intake import Intake, Reading
 from nextreel.data.schemas import SCHEMAS
 from nextreel.data.tables import SUFFIXES, Numbered, Raw, pieces, suffix_of
-from nextreel.data.validation import targets
+from nextreel.data.validation import targets, windows
 from nextreel.data.versions import digest_of
 
 _WANTED = (
     "a folder with interactions.parquet, .csv or .csv.gz, or a folder `interactions` of such parts "
-    "(and users, videos, channels where there are any), "
+    "(and users, videos, channels, rights where there are any), "
     "a folder with MovieLens' ratings.dat, movies.dat and users.dat (1M), u.data, u.item, u.user and u.genre (100K) or "
     "ratings.csv and movies.csv (latest-small), or one .csv, .csv.gz or .parquet file of interactions"
 )
@@ -76,11 +76,13 @@ def _tables(path: Path, intake: Intake) -> Tables | None:
         return reader(path, intake)
     files = _files(path)
     found = {name: _pieces(parts, intake) for name, parts in files.items()}
-    held = {
-        name: (_called(files[name]), intake.table(SCHEMAS[name], of))
+    checks = {"videos": [windows], "rights": [windows]}
+    tables = {
+        name: intake.table(SCHEMAS[name], of, checks.get(name, []))
         for name, of in found.items()
         if name != "interactions"
     }
+    held = {name: (_called(files[name]), rows) for name, rows in tables.items() if name != "rights"}
 
     def judge(raw: Raw, frame: pl.DataFrame) -> list[Fault]:
         return targets(raw, frame, intake.report)
@@ -89,7 +91,10 @@ def _tables(path: Path, intake: Intake) -> Tables | None:
     interactions = intake.linked(SCHEMAS["interactions"], found["interactions"], name, held, [judge])
     if interactions is None or not intake.report.ok:
         return None
-    return Tables(interactions, **{table: rows for table, (_, rows) in held.items()})
+    read = Tables(interactions, **tables)
+    if (strange := strange_rights(read)) is not None:
+        intake.report.warnings.append(strange)
+    return read
 
 
 def _pieces(parts: Sequence[tuple[str, Path]], intake: Intake) -> list[Iterator[Raw]]:

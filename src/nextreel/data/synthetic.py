@@ -37,6 +37,8 @@ from nextreel.data.world.uploads import uploads
 from nextreel.progress import Progress, silent
 from nextreel.types import FloatArray, IdArray, TimeArray, UserId, VideoId
 
+_TABLES = ("users", "videos", "channels", "interactions")
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -88,11 +90,11 @@ class World:
     def dataset(self) -> Dataset:
         """The data set that `load` makes of the written world, without a file."""
         report = Report()
-        frames = {name: clean(Raw(name, getattr(self, name), RowNumbers()), SCHEMAS[name], report) for name in SCHEMAS}
+        frames = {name: clean(Raw(name, getattr(self, name), RowNumbers()), SCHEMAS[name], report) for name in _TABLES}
         report.raise_if_refused()
         content = [
             Source(name, 0, sha256(getattr(self, name).hash_rows().to_numpy().tobytes()).hexdigest())
-            for name in SCHEMAS
+            for name in _TABLES
         ]
         return assemble(Tables(**frames), content)
 

@@ -164,6 +164,14 @@ def targets(raw: Raw, frame: pl.DataFrame, report: Report) -> list[Fault]:
     return faults
 
 
+def windows(raw: Raw, frame: pl.DataFrame) -> list[Fault]:
+    """The rows that end before they begin: nobody could ever be shown such a video."""
+    since, until = "available_from", "available_until"
+    if not {since, until} <= set(frame.columns):
+        return []
+    return [Fault(until, mask(frame[until] <= frame[since]), Told(f"a time after {since}", frame[until]))]
+
+
 def strangers(frame: pl.DataFrame, known: Mapping[str, tuple[str, pl.Series]]) -> list[Fault]:
     """The rows that name an id which another table does not hold; `known`: column -> that table's file and ids."""
     faults = []

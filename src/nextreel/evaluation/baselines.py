@@ -8,8 +8,9 @@ from time import perf_counter
 import numpy as np
 
 from nextreel.evaluation.trials import Trial
-from nextreel.filters import FILTERS
+from nextreel.filters import FilterParams, chosen
 from nextreel.pipeline import Recommender, Source, Store
+from nextreel.resuming import ResumeParams
 from nextreel.retrieval import als, item_item
 from nextreel.retrieval._arrays import best, outside, unseen
 from nextreel.retrieval.popular import Popular
@@ -105,10 +106,12 @@ def baselines(
     for fit in fits:
         started = perf_counter()
         retriever = fit()
-        yield alone(retriever, catalogue, store, trial.videos, k), perf_counter() - started
+        yield alone(retriever, catalogue, store, trial.videos, k, timed=timed), perf_counter() - started
 
 
-def alone(retriever: Retriever, catalogue: Catalogue, store: Store, videos: BoolArray, k: int) -> Recommender:
+def alone(
+    retriever: Retriever, catalogue: Catalogue, store: Store, videos: BoolArray, k: int, *, timed: bool
+) -> Recommender:
     """The recommender of one source, with the filters of a real one and of `videos` (catalogue,) only."""
 
     def has_events(moment: Moment) -> BoolArray:
@@ -118,7 +121,7 @@ def alone(retriever: Retriever, catalogue: Catalogue, store: Store, videos: Bool
         catalogue=catalogue,
         store=store,
         sources=[Source(retriever, k)],
-        filters=(*FILTERS, has_events),
+        filters=(*chosen(FilterParams(), ResumeParams(places=0), timed=timed), has_events),
         features=(),
         ranker=None,
         orderers=(),

@@ -144,6 +144,7 @@ def fit_pipeline(dataset: Dataset, config: Config, progress: Progress = silent, 
             timed=dataset.timed,
             columns=found.ranker.names,
         )
+        full = replace(full, resume=None)  # a list is judged by what its person had not met before
         models: dict[str, Model] = {}
         if found.models.two_tower is not None:
             models["two_tower"] = Model(full.alone("two_tower"), found.models.two_tower.metrics["seconds"], "source")

@@ -1,6 +1,7 @@
 """The final order: orderers choose positions among the judged candidates; they can invent nothing.
 
-Promoted videos are given their places first. Exploration comes last of all orderers.
+What is promoted, and what the person is in the middle of, is given its places first. Exploration comes last of all
+orderers.
 """
 
 from nextreel.ordering.caps import capped
@@ -10,16 +11,22 @@ from nextreel.ordering.explanation import explained
 from nextreel.ordering.exploration import explore
 from nextreel.ordering.params import CapParams, DppParams, ExploreParams, OrderParams, PromoteParams
 from nextreel.ordering.promotion import Promotion, promotion
+from nextreel.ordering.resume import CONTINUE, NEXT, Begun, Resume, Resumed
 from nextreel.ordering.values import by_value, fresh, standardised
 
 __all__ = [
+    "CONTINUE",
+    "NEXT",
     "Arranged",
+    "Begun",
     "CapParams",
     "DppParams",
     "ExploreParams",
     "OrderParams",
     "PromoteParams",
     "Promotion",
+    "Resume",
+    "Resumed",
     "arrange",
     "by_value",
     "capped",

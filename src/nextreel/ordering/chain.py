@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 
 import numpy as np
@@ -14,6 +14,7 @@ from nextreel.ordering.diversity import diverse, dpp
 from nextreel.ordering.exploration import explore
 from nextreel.ordering.params import OrderParams
 from nextreel.ordering.promotion import Promotion
+from nextreel.ordering.resume import Resumed
 from nextreel.ordering.values import by_value, fresh
 from nextreel.types import BoolArray, FloatArray, Moment, Order, Orderer, Trace
 
@@ -63,6 +64,7 @@ class Arranged:
     propensities: FloatArray  # (k,)
     promoted: BoolArray  # (k,) the place was given, not won
     steps: dict[str, NDArray[np.intp]]  # step -> positions in the order that it left, for those who ask why
+    resumed: dict[int, str] = field(default_factory=dict)  # place given to what was begun -> its source
 
 
 def arrange(
@@ -72,30 +74,54 @@ def arrange(
     trace: Trace,
     promotion: Promotion | None = None,
     proposed: int | None = None,
+    resumed: Resumed | None = None,
 ) -> Arranged:
     """The list of the request's k, or of all candidates where there are fewer.
 
-    The first `proposed` candidates may stand in any place; those after them were added to be promoted and have no
-    other. Promoted videos are given their places first; the orderers fill the others as if they were the whole list,
-    so that nothing is drawn into a promoted place and no cap counts what stands there.
+    The first `proposed` candidates may stand in any place; those after them were added to be promoted or resumed and
+    have no other. Promoted videos are given their places first, resumed ones the first of the rest; the orderers fill
+    the others as if they were the whole list, so that nothing is drawn into a given place and no cap counts what stands
+    there.
     """
     proposed = len(moment) if proposed is None else proposed
     k = min(moment.request.k, len(moment))
-    if promotion is None:
+    if promotion is None and resumed is None:
         return _in_order(moment, value, orderers, trace, k)
-    places, chosen = promotion.places(moment, value, k)
-    trace.promoted["shown"] = len(chosen)
-    others = np.setdiff1d(np.arange(proposed), chosen)
+    places = chosen = np.empty(0, np.intp)
+    if promotion is not None:
+        places, chosen = promotion.places(moment, value, k)
+        trace.promoted["shown"] = len(chosen)
+    head, sources = _head(moment, resumed, chosen, k - len(chosen), trace)
+    given = np.concatenate([chosen, head])
+    others = np.setdiff1d(np.arange(proposed), given)
     rest = moment.take(others)
-    rest.request = replace(moment.request, k=k - len(chosen))
-    found = _in_order(rest, value[others], orderers, trace, k - len(chosen))
+    rest.request = replace(moment.request, k=k - len(given))
+    found = _in_order(rest, value[others], orderers, trace, k - len(given))
     promoted = np.zeros(k, np.bool_)
     promoted[places] = True
     positions, propensities = np.empty(k, np.intp), np.ones(k, np.float32)
-    positions[promoted], positions[~promoted] = chosen, others[found.positions]
-    propensities[~promoted] = found.propensities
+    positions[promoted], positions[~promoted] = chosen, np.concatenate([head, others[found.positions]])
+    free = np.flatnonzero(~promoted)
+    propensities[free[len(head) :]] = found.propensities
     steps = {name: others[order] for name, order in found.steps.items()}
-    return Arranged(positions, propensities, promoted, steps | {"promotion": positions})
+    if len(head):
+        steps["resume"] = positions[~promoted]
+    if promotion is not None:
+        steps["promotion"] = positions
+    return Arranged(positions, propensities, promoted, steps, dict(zip(free.tolist(), sources, strict=False)))
+
+
+def _head(
+    moment: Moment, resumed: Resumed | None, taken: NDArray[np.intp], room: int, trace: Trace
+) -> tuple[NDArray[np.intp], list[str]]:
+    """The positions of what is resumed, for which there is room and which is not taken already, and their sources."""
+    if resumed is None:
+        return np.empty(0, np.intp), []
+    wanted = zip(resumed.rows.tolist(), resumed.sources, strict=True)
+    there = [(int(np.flatnonzero(moment.rows == row)[0]), source) for row, source in wanted]
+    head = [(position, source) for position, source in there if position not in taken][:room]
+    trace.resumed["shown"] = len(head)
+    return np.array([position for position, _ in head], np.intp), [source for _, source in head]
 
 
 def _in_order(moment: Moment, value: FloatArray, orderers: Sequence[Orderer], trace: Trace, k: int) -> Arranged:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from nextreel.params import Params
+from nextreel.resuming import ResumeParams
 
 
 class DppParams(Params):
@@ -81,3 +82,4 @@ class OrderParams(Params):
     caps: CapParams = CapParams()
     explore: ExploreParams = ExploreParams()
     promote: PromoteParams = PromoteParams()
+    resume: ResumeParams = ResumeParams()

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from nextreel.params import Params
 from nextreel.retrieval._arrays import best, outside
-from nextreel.store import Counters
-from nextreel.types import DAY, Catalogue, FloatArray, Request, RowArray, TimeArray, UserState
+from nextreel.store import Counters, uploaded_at
+from nextreel.types import DAY, Catalogue, FloatArray, Request, RowArray, UserState
 
 
 class FreshParams(Params):
@@ -18,13 +18,6 @@ class FreshParams(Params):
 
     days: float = Field(default=30.0, gt=0)  # videos up to this age are proposed
     half_life_days: float = Field(default=7.0, gt=0)  # the age at which a video scores half
-
-
-def uploaded_at(catalogue: Catalogue, counters: Counters, rows: RowArray) -> TimeArray:
-    """When each of the rows (n,) was published; its first play where the data do not say, NaN without either."""
-    published = catalogue.published_at[rows]
-    first = counters.first_at[rows]
-    return np.where(np.isnan(published), np.where(np.isfinite(first), first, np.nan), published)
 
 
 class Fresh:

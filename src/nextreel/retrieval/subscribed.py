@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nextreel.retrieval._arrays import best, outside
-from nextreel.retrieval.fresh import uploaded_at
-from nextreel.store import Counters
+from nextreel.store import Counters, uploaded_at
 from nextreel.types import DAY, Catalogue, FloatArray, Request, RowArray, UserState
 
 

@@ -55,6 +55,7 @@ class FiltersIn(_In):
     categories: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
     languages: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS)
     max_maturity: int | None = Field(default=None, ge=0, le=120, description="least suitable age that may be shown")
+    max_age_days: FiniteFloat | None = Field(default=None, gt=0, description="only videos that came out so lately")
 
 
 class RecommendationsIn(_In):

@@ -1,8 +1,8 @@
 """User state and video counters, advanced by events."""
 
-from nextreel.store.counters import Counters
+from nextreel.store.counters import Counters, uploaded_at
 from nextreel.store.live import LiveStore
 from nextreel.store.memory import MemoryStore
 from nextreel.store.snapshots import state_folder, write_snapshot
 
-__all__ = ["Counters", "LiveStore", "MemoryStore", "state_folder", "write_snapshot"]
+__all__ = ["Counters", "LiveStore", "MemoryStore", "state_folder", "uploaded_at", "write_snapshot"]

@@ -8,7 +8,8 @@ import numpy as np
 from nextreel.history import History
 from nextreel.types import NextreelError, Profile, UserId, UserState
 
-_VERSION, _BEFORE = b"\x04", b"\x03"  # the last one lacks only what has a default below
+_VERSION = b"\x04"
+_READ = (b"\x03", _VERSION)  # 3 is without what was shown or watched in part, and when channels were spoken of
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -26,7 +27,10 @@ class _Stored(msgspec.Struct, array_like=True):
     impressions: int
     clicks: int
     full_watches: int
-    told_at: dict[int, float] = {}
+    shown_rows: bytes = b""  # int32
+    shown_at: bytes = b""  # float64
+    partly: list[tuple[int, float, float]] = msgspec.field(default_factory=list)  # row, seconds, time; oldest first
+    told_at: dict[int, float] = msgspec.field(default_factory=dict)  # channel -> time
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -57,14 +61,17 @@ def encode(state: UserState) -> bytes:
             state.impressions,
             state.clicks,
             state.full_watches,
+            state.shown_rows.tobytes(),
+            state.shown_at.tobytes(),
+            [(row, seconds, at) for row, (seconds, at) in state.partly.items()],
             state.told_at,
         )
     )
 
 
 def decode(user_id: UserId, body: bytes) -> UserState:
-    """The state that `encode` wrote. Raises `NextreelError` for bytes of another version."""
-    if body[:1] not in (_VERSION, _BEFORE):
+    """The state that `encode` wrote, now or a version ago. Raises `NextreelError` for bytes of another version."""
+    if body[:1] not in _READ:
         raise NextreelError(
             f"Expected the state of user {user_id!r} to start with version byte {_VERSION.hex()}, got "
             f"{body[:1].hex() or 'nothing'}. Hint: train a release with this version of nextreel."
@@ -91,5 +98,8 @@ def decode(user_id: UserId, body: bytes) -> UserState:
         impressions=stored.impressions,
         clicks=stored.clicks,
         full_watches=stored.full_watches,
+        shown_rows=np.frombuffer(stored.shown_rows, np.int32),
+        shown_at=np.frombuffer(stored.shown_at, np.float64),
+        partly={row: (seconds, at) for row, seconds, at in stored.partly},
         told_at=stored.told_at,
     )

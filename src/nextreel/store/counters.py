@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.types import DAY, BoolArray, Events, FloatArray, Kind, NextreelError, RowArray, TimeArray
+from nextreel.types import DAY, BoolArray, Catalogue, Events, FloatArray, Kind, NextreelError, RowArray, TimeArray
 
 WINDOWS = {  # name -> (buckets, seconds a bucket)
     "5min": (5, 60.0),
@@ -256,6 +256,13 @@ class Counters:
             counters.trend_reference = float(stored["trend_reference"])
             counters.newest_at = float(stored["newest_at"])
         return counters
+
+
+def uploaded_at(catalogue: Catalogue, counters: Counters, rows: RowArray) -> TimeArray:
+    """When each of the rows (n,) was published; its first play where the data do not say, NaN without either."""
+    published = catalogue.published_at[rows]
+    first = counters.first_at[rows]
+    return np.where(np.isnan(published), np.where(np.isfinite(first), first, np.nan), published)
 
 
 _ANSWERS = ("impressions", "clicks", "full_watches")

@@ -121,7 +121,7 @@ class LiveStore:
             if last <= state.offset or user_id not in (session, record.user_id):
                 return state
             if user_id == session:
-                return emptied(state, last)
+                return emptied(state, last) if state.version else state
             past = self.user_at(session, last - 1)
             return merged(state, past, last) if past.version and past.offset < last else state
         mine = [one for one in run if one[1].user_id == user_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from nextreel.relevance import Relevance, weights
 from nextreel.store.counters import Counters
 from nextreel.types import RECORDS, UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, UserId, UserState
 
+SHOWN = 256  # newest impressions that a state remembers
+PARTLY = 64  # videos watched last of which it remembers how long
+ENDS = (Kind.COMPLETE, Kind.DISLIKE, Kind.HIDE)  # after which nobody goes on with a video
 _SILENT = (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK, *RECORDS)
 _HEARD = np.array([kind not in _SILENT for kind in Kind])  # enter the history
 
@@ -31,10 +35,17 @@ def advance(state: UserState, events: Events, graded: FloatArray) -> None:
     elif heard.any():
         state.history.extend(events.video[heard], events.at[heard], events.kind[heard], graded[heard])
     timed = ~np.isnan(events.watch_seconds)
-    if timed.any():
+    watched = bool(timed.any())
+    if watched:
         state.watches += int(np.count_nonzero(timed))
         state.watch_seconds += float(events.watch_seconds[timed].sum(dtype=np.float64))
-    state.impressions += int(np.count_nonzero(about_video & (events.kind == Kind.IMPRESSION)))
+    if watched or state.partly:
+        _watch(state, events)
+    shown = about_video & (events.kind == Kind.IMPRESSION)
+    if shown.any():
+        state.impressions += int(np.count_nonzero(shown))
+        state.shown_rows = np.concatenate([state.shown_rows, events.video[shown]])[-SHOWN:]
+        state.shown_at = np.concatenate([state.shown_at, events.at[shown]])[-SHOWN:]
     state.clicks += int(np.count_nonzero(about_video & (events.kind == Kind.CLICK)))
     state.full_watches += int(np.count_nonzero((events.kind == Kind.WATCH) & (graded > 0)))
     if events.channel.max() >= 0:
@@ -48,6 +59,19 @@ def advance(state: UserState, events: Events, graded: FloatArray) -> None:
             state.told_at[channel] = at
     state.version += len(events)
     state.known = True
+
+
+def _watch(state: UserState, events: Events) -> None:
+    """Moves on what the person has watched in part: each watch adds its seconds, an end of it forgets the video."""
+    partly = state.partly
+    columns = (events.kind.tolist(), events.video.tolist(), events.at.tolist(), events.watch_seconds.tolist())
+    for kind, row, at, seconds in zip(*columns, strict=True):
+        if kind in ENDS:
+            partly.pop(row, None)
+        elif kind == Kind.WATCH and row >= 0 and not isnan(seconds):
+            partly[row] = (partly.pop(row, (0.0, 0.0))[0] + seconds, at)  # the newest stands last
+    while len(partly) > PARTLY:
+        del partly[next(iter(partly))]
 
 
 class MemoryStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nextreel.history import History
+from nextreel.store.memory import ENDS, PARTLY, SHOWN
 from nextreel.types import UserState
 
 
@@ -13,7 +14,12 @@ def merged(account: UserState, session: UserState, offset: int) -> UserState:
 
     Both histories are one in the order of time; of two events at the same time the account's comes first. What one
     of them said of a channel later than the other holds. What the person said of themselves is the account's.
+
+    One thing is not known any more: how much of a video one of them watched before, and how much after, the other came
+    to its end. All of it counts then as watched since.
     """
+    shown_at = np.concatenate([account.shown_at, session.shown_at])
+    newest = np.argsort(shown_at, kind="stable")[-SHOWN:]
     return UserState(
         account.user_id,
         account.profile,
@@ -29,6 +35,9 @@ def merged(account: UserState, session: UserState, offset: int) -> UserState:
         impressions=account.impressions + session.impressions,
         clicks=account.clicks + session.clicks,
         full_watches=account.full_watches + session.full_watches,
+        shown_rows=np.concatenate([account.shown_rows, session.shown_rows])[newest],
+        shown_at=shown_at[newest],
+        partly=_partly(account, session),
     )
 
 
@@ -45,6 +54,21 @@ def _histories(first: History, second: History) -> History:
     history = History(capacity=len(order) + 8)
     history.extend(rows[order], at[order], kinds[order], weights[order])
     return history
+
+
+def _partly(account: UserState, session: UserState) -> dict[int, tuple[float, float]]:
+    """What was watched in part by either and not ended by the other since, the oldest first."""
+    ended: dict[int, float] = {}
+    for history in (account.history, session.history):
+        ends = np.isin(history.kinds, ENDS)
+        for row, at in zip(history.rows[ends].tolist(), history.at[ends].tolist(), strict=True):
+            ended[row] = max(at, ended.get(row, at))
+    found: dict[int, tuple[float, float]] = {}
+    for row, (seconds, at) in [*account.partly.items(), *session.partly.items()]:
+        if at >= ended.get(row, at):
+            before, last = found.get(row, (0.0, at))
+            found[row] = (before + seconds, max(last, at))
+    return dict(sorted(found.items(), key=lambda one: one[1][1])[-PARTLY:])
 
 
 def _told_at(account: UserState, session: UserState) -> dict[int, float]:

@@ -155,7 +155,7 @@ def _made(dataset: Dataset, config: Config, times: int, version: str, progress: 
         timed=dataset.timed,
         columns=witness.names,
     )
-    recommender = replace(recommender, orderers=(), promotion=None)  # the ranker's own order is judged
+    recommender = replace(recommender, orderers=(), promotion=None, resume=None)  # the ranker's own order is judged
     cuts = np.linspace(len(first.history), len(stream), times if dataset.timed else 1, endpoint=False).astype(np.int64)
     known = len(first.history)
     for number, cut in enumerate(np.unique(cuts).tolist()):

@@ -16,4 +16,7 @@ Paged: TypeAlias = Annotated[bool, Query(description="whether the answer has a c
 Cursor: TypeAlias = Annotated[
     str | None, Query(min_length=1, max_length=256, description="of the page that came before, for the next one")
 ]
+Country: TypeAlias = Annotated[
+    str | None, Query(min_length=1, max_length=256, description="where the request comes from, such as DE")
+]
 PathId: TypeAlias = Annotated[str, Path(min_length=1, max_length=256, description="an id, a number or text")]

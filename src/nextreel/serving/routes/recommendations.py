@@ -8,7 +8,8 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
-from nextreel.serving.routes import Count, Cursor, Paged, PathId
+from nextreel.serving.problems import Problem
+from nextreel.serving.routes import Count, Country, Cursor, Paged, PathId
 from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
@@ -19,21 +20,25 @@ def router(serving: Serving) -> APIRouter:
     routes = guarded("read", "recommendations")
 
     @routes.get("/recommendations/{user_id:path}", responses={200: {"model": RecommendationsOut}})
-    def recommendations(user_id: PathId, n: Count = 10, paged: Paged = False, cursor: Cursor = None) -> Response:
+    def recommendations(
+        user_id: PathId, n: Count = 10, country: Country = None, paged: Paged = False, cursor: Cursor = None
+    ) -> Response:
         """The best n videos for the user now, or a list's next page; a user nobody knows gets a cold-start list."""
         system = serving()
         known = answers.user(system, user_id)
         if cursor is not None:
+            if country is not None:
+                raise Problem(422, "Expected a cursor without country, which is as it was for the first page.")
             return answers.slate_reply(system, lambda: answers.following(system, cursor, known, n))
-        request = Request(known, system.now(), n, request_id())
+        request = Request(known, system.now(), n, request_id(), country=country)
         return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
 
     @routes.get("/explain/{user_id}/{video_id:path}", responses={200: {"model": WhyOut}})
-    def explain(user_id: PathId, video_id: PathId, n: Count = 10) -> Response:
+    def explain(user_id: PathId, video_id: PathId, n: Count = 10, country: Country = None) -> Response:
         """Why the video is, or is not, among the n best for the user now."""
         system = serving()
         known = answers.video(system, video_id)
-        request = Request(answers.user(system, user_id), system.now(), n, request_id())
+        request = Request(answers.user(system, user_id), system.now(), n, request_id(), country=country)
         return answers.why_reply(system, request, known)
 
     @routes.post("/recommendations", responses={200: {"model": RecommendationsOut}})
@@ -60,6 +65,7 @@ def router(serving: Serving) -> APIRouter:
             categories=wanted.filters.categories,
             languages=wanted.filters.languages,
             max_maturity=wanted.filters.max_maturity,
+            max_age_days=wanted.filters.max_age_days,
             exclude=answers.videos(system, wanted.exclude),
         )
         return answers.slate_reply(system, lambda: (system.page if wanted.paged else system.recommend)(request))
