@@ -138,6 +138,7 @@ bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it 
 	$(BIN)/python benchmarks/training.py --data "$(DATA_DIR)" --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/latency.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/cold_start.py --home "$(HOME_DIR)/bench"
+	$(BIN)/python benchmarks/swap.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/summary.py
 	$(BIN)/python benchmarks/quote.py
 

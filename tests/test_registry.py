@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from nextreel.registry import CorruptRelease, InvalidRelease, NoSuchRelease, Registry
+from nextreel.registry import CorruptRelease, InvalidRelease, NoSuchRelease, NotInProduction, Registry
 
 NOON = 1_795_262_400.0  # 2026-11-21 12:00:00 UTC
 
@@ -190,6 +190,26 @@ def test_a_corrupt_release_is_neither_opened_nor_promoted(
     for use in (registry.open, lambda: registry.open(release_id), lambda: registry.promote(release_id)):
         with pytest.raises(CorruptRelease, match=message):
             use()
+
+
+def test_of_many_who_roll_back_the_same_release_one_does(registry: Registry, publish: Callable[..., str]) -> None:
+    a, b, c = publish("a"), publish("b"), publish("c")
+    for release_id in (a, b, c):
+        registry.promote(release_id)
+
+    def roll_back(_: int) -> str:
+        try:
+            return registry.rollback(instead_of=c)
+        except NotInProduction as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(roll_back, range(8)))
+    assert sorted(told)[0] == b
+    assert all(f"in production to roll back, {b}, got {c}" in one for one in sorted(told)[1:])
+    assert registry.production() == b
+    with pytest.raises(NoSuchRelease):
+        registry.rollback(instead_of="20200101-000000-abcdef")
 
 
 def test_a_corrupt_release_is_not_rolled_back_to(registry: Registry, publish: Callable[..., str]) -> None:

@@ -26,6 +26,8 @@ NAMES = (
     "SERVING_THREADS",
     "FEATURE_LOG",
     "FEATURE_LOG_SHARE",
+    "SLATE_CACHE_SECONDS",
+    "CACHE_URL",
 )
 
 
@@ -49,7 +51,23 @@ def test_an_empty_environment_is_valid() -> None:
 def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     keys = " first-key-of-twenty , second-key-of-twenty,"
     state = ("redis://:secret@cache:6379/0", "true", "cache")  # pragma: allowlist secret
-    values = ("PROD", "debug", "JSON", "/srv/home", *state, keys, "true", "5000", "2.5", "7", "8", "/srv/f", "1")
+    values = (
+        "PROD",
+        "debug",
+        "JSON",
+        "/srv/home",
+        *state,
+        keys,
+        "true",
+        "5000",
+        "2.5",
+        "7",
+        "8",
+        "/srv/f",
+        "1",
+        "2.5",
+        "memory://",
+    )
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
@@ -57,6 +75,9 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
     assert (settings.shared_url, settings.use_redis, settings.redis_host) == (state[0], True, "cache")
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
+    assert settings.slate_cache_seconds == 2.5
+    assert settings.cache_url is not None
+    assert settings.cache_url.get_secret_value() == "memory://"
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
     assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)
     assert [key.digest for key in settings.api_keys] == [

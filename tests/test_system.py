@@ -181,6 +181,11 @@ def test_a_ranker_that_fails_is_told_as_degraded(system: System, monkeypatch: py
     assert {name: status for name, status, _ in system.health()}["pipeline"] == "degraded"
 
 
+def test_a_release_without_a_ranker_is_healthy(system: System) -> None:
+    system.recommender = replace(system.recommender, ranker=None)
+    assert {name: status for name, status, _ in system.health()}["pipeline"] == "healthy"
+
+
 def test_health_is_good_until_the_log_is_gone(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: status for name, status, _ in system.health()} == {
         "state": "healthy",
@@ -326,12 +331,12 @@ def test_a_value_that_is_not_finite_is_told_with_the_formula_and_the_first_pair(
         score_pairs(system, pairs)
 
 
-def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(trained: Path) -> None:
+def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(home: Path) -> None:
     heavy = ("torch", "catboost", "implicit", "pandas", "polars", "scipy", "sklearn", "faiss", "fastapi")
     program = (
         "import sys; from pathlib import Path; from nextreel.system import open_system; "
         "from nextreel.types import Request; "
-        f"system = open_system(Path({str(trained)!r}), clock='end'); "
+        f"system = open_system(Path({str(home)!r}), clock='end'); "
         f"assert len(system.recommend(Request({SOMEONE!r}, system.data_end, 5)).rows) == 5; "
         f"print(*(name for name in {heavy!r} if name in sys.modules))"
     )

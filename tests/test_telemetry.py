@@ -46,7 +46,12 @@ def slate(asked: int, given: int, level: str = "full") -> Slate:
         reasons=[""] * given,
         propensities=numbers,
         promoted=np.zeros(given, np.bool_),
-        trace=Trace(milliseconds={"test-stage": 2.0}, failures={"test-part": "broken"}),
+        trace=Trace(
+            milliseconds={"test-stage": 2.0},
+            failures={"test-part": "broken"},
+            proposed={"test-source": 7},
+            removed={"test-filter": 3, "test-idle": 0},
+        ),
         release="r",
         level=level,
     )
@@ -98,6 +103,23 @@ def test_slates_are_counted_by_rung_and_by_what_they_lack() -> None:
     assert value("nextreel_slates_total", level="test-rung") == 3
     assert value("nextreel_stage_seconds_sum", stage="test-stage") == pytest.approx(0.006)
     assert value("nextreel_part_failures_total", part="test-part") == 3
+    assert value("nextreel_source_proposals_total", source="test-source") == 21
+    assert value("nextreel_filter_removed_total", filter="test-filter") == 9
+    assert REGISTRY.get_sample_value("nextreel_filter_removed_total", {"filter": "test-idle"}) is None
+
+
+def test_a_stage_is_timed_also_where_it_fails() -> None:
+    with pytest.raises(ZeroDivisionError), telemetry.timed("test-failing"):
+        _ = 1 / 0
+    assert value("nextreel_stage_seconds_count", stage="test-failing") == 1
+
+
+def test_it_is_known_how_late_events_are_and_which_is_the_newest() -> None:
+    before = {le: value("nextreel_event_lag_seconds_bucket", le=le) for le in ("0.25", "0.5", "+Inf")}
+    telemetry.observe_applied(np.array([99.7, 100.5]), now=100.0)  # the clock of who wrote the second is ahead
+    after = {le: value("nextreel_event_lag_seconds_bucket", le=le) for le in before}
+    assert {le: after[le] - before[le] for le in before} == {"0.25": 1, "0.5": 2, "+Inf": 2}
+    assert value("nextreel_newest_event_timestamp_seconds") == 100.5
 
 
 def test_events_and_requests_are_counted() -> None:
@@ -111,6 +133,18 @@ def test_events_and_requests_are_counted() -> None:
     body, content_type = telemetry.render_metrics()
     assert b"nextreel_request_seconds_bucket" in body
     assert content_type.startswith("text/plain")
+
+
+def test_the_gauges_of_a_worker_that_was_killed_are_dropped_and_its_counts_kept(tmp_path: Path) -> None:
+    code = (
+        "import os; from nextreel import telemetry as t; t.release_serves('r'); t.count_join(); "
+        "print(t.render_metrics()[0].decode(), flush=True); os._exit(9)"
+    )
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for number in (1, 2):
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)  # noqa: S603  our own code
+        assert 'nextreel_release_info{release="r"} 1.0' in run.stdout
+        assert f"nextreel_single_flight_joins_total {number}.0" in run.stdout
 
 
 def test_workers_add_up_their_metrics(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Page:
     cursor: str | None
 
 
-class _Place(msgspec.Struct, frozen=True, array_like=True):
+class Place(msgspec.Struct, frozen=True, array_like=True):
     """One place of a list."""
 
     video_id: VideoId
@@ -66,8 +66,8 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
 
     request: Request
     before: tuple[VideoId, ...]  # given on earlier pages
-    page: tuple[_Place, ...]
-    rest: tuple[_Place, ...]  # of the block that the page is from
+    page: tuple[Place, ...]
+    rest: tuple[Place, ...]  # of the block that the page is from
     ended: bool  # nothing comes after the rest
     level: str
     release: str
@@ -133,7 +133,7 @@ class Pages:
             wanted = replace(asked, k=max(BLOCK, asked.k), exclude=asked.exclude + taken)
             made = self._recommend(wanted)
             ended = len(made.video_ids) < wanted.k
-            places += _places(made)
+            places += places_of(made)
         page, rest = tuple(places[: asked.k]), tuple(places[asked.k :])
         if made is None:
             level, release, trace = record.level, record.release, Trace()
@@ -155,28 +155,16 @@ class Pages:
         slate.trace.milliseconds["page"] = (perf_counter() - started) * 1000
         return Page(slate, name if given.rest else None)
 
-    def _showable(self, places: Sequence[_Place], asked: Request) -> list[_Place]:
+    def _showable(self, places: Sequence[Place], asked: Request) -> list[Place]:
         """Those of the places whose video is still there and kept by every filter."""
         rows = self._catalogue.rows([one.video_id for one in places])
         keep = rows != UNKNOWN
         keep[keep] = self._keeps(replace(asked, k=BLOCK), rows[keep])  # of a list as long as the one they are from
         return [one for one, kept in zip(places, keep.tolist(), strict=True) if kept]
 
-    def _slate(self, places: Sequence[_Place], asked: Request, record: _Record, trace: Trace) -> Slate:
-        return Slate(
-            request=replace(asked, k=max(1, len(places))),
-            rows=self._catalogue.rows([one.video_id for one in places]),
-            video_ids=[one.video_id for one in places],
-            value=np.array([one.value for one in places], np.float32),
-            objectives=np.empty((len(places), 0), np.float32),
-            sources=[one.source for one in places],
-            reasons=[one.reason for one in places],
-            propensities=np.array([one.propensity for one in places], np.float32),
-            promoted=np.array([one.promoted for one in places], np.bool_),
-            trace=trace,
-            release=record.release,
-            level=record.level,
-        )
+    def _slate(self, places: Sequence[Place], asked: Request, record: _Record, trace: Trace) -> Slate:
+        request = replace(asked, k=max(1, len(places)))
+        return slate_of(places, request, self._catalogue, trace, record.release, record.level)
 
 
 def owner_of(name: str, body: bytes) -> UserId | None:
@@ -184,7 +172,8 @@ def owner_of(name: str, body: bytes) -> UserId | None:
     return _decode(name, body).request.user_id
 
 
-def _places(slate: Slate) -> list[_Place]:
+def places_of(slate: Slate) -> list[Place]:
+    """The places of a slate as they can be kept; the scores of each objective stay behind."""
     columns = (
         slate.video_ids,
         slate.value.tolist(),
@@ -193,7 +182,27 @@ def _places(slate: Slate) -> list[_Place]:
         slate.propensities.tolist(),
         slate.promoted.tolist(),
     )
-    return [_Place(*one) for one in zip(*columns, strict=True)]
+    return [Place(*one) for one in zip(*columns, strict=True)]
+
+
+def slate_of(
+    places: Sequence[Place], request: Request, catalogue: Catalogue, trace: Trace, release: str, level: str
+) -> Slate:
+    """The slate of kept places, all of whose videos are in the catalogue."""
+    return Slate(
+        request=request,
+        rows=catalogue.rows([one.video_id for one in places]),
+        video_ids=[one.video_id for one in places],
+        value=np.array([one.value for one in places], np.float32),
+        objectives=np.empty((len(places), 0), np.float32),
+        sources=[one.source for one in places],
+        reasons=[one.reason for one in places],
+        propensities=np.array([one.propensity for one in places], np.float32),
+        promoted=np.array([one.promoted for one in places], np.bool_),
+        trace=trace,
+        release=release,
+        level=level,
+    )
 
 
 def _decode(name: str, body: bytes) -> _Record:

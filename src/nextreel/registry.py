@@ -36,6 +36,10 @@ class NoSuchRelease(NextreelError):
     """The registry has no release of that id, or none in production."""
 
 
+class NotInProduction(NextreelError):
+    """A release that is to be rolled back is not the one in production."""
+
+
 class InvalidRelease(NextreelError):
     """A folder cannot be published as it is."""
 
@@ -153,14 +157,21 @@ class Registry:
             if _in_production(history)[-1:] != [release_id]:
                 self._write_history([*history, {"action": "promote", "id": release_id, "at": at}])
 
-    def rollback(self, *, at: float | None = None) -> str:
+    def rollback(self, *, at: float | None = None, instead_of: str | None = None) -> str:
         """The id of the release that was in production before and, verified, is again.
 
-        Each further rollback goes one promotion further back.
+        Each further rollback goes one promotion further back. With `instead_of` nothing happens, and `NotInProduction`
+        is raised, unless that is the release in production: who asks twice does not go back twice.
         """
         with self._lock():
             history = self._history()
             productions = _in_production(history)
+            if instead_of is not None and productions[-1:] != [instead_of]:
+                self._path(instead_of, "roll back")
+                raise NotInProduction(
+                    f"Expected the release in production to roll back, {productions[-1] if productions else 'none'}, "
+                    f"got {instead_of}. Hint: it has been rolled back already, or another was promoted since."
+                )
             if len(productions) < 2:
                 raise NoSuchRelease(
                     f"No earlier release to roll back to. In production: {productions[-1] if productions else 'none'}. "

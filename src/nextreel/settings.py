@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     rate_limit: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # requests a second of one caller; 0: no limit
     rate_burst: int = Field(default=100, ge=1)  # requests at once of a caller who has been quiet
     serving_threads: int = Field(default=4, ge=1, le=256)  # requests computed at once in one process
+    slate_cache_seconds: float = Field(default=0.0, ge=0, le=60)  # that equal requests get one slate for; 0: no cache
+    cache_url: SecretStr | None = None  # key-value store in which processes remember slates together
     feature_log: Path | None = None  # folder that keeps what the ranker read; none: nothing is kept
     feature_log_share: float = Field(default=0.1, gt=0, le=1)  # of the requests
 
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
 
-    @field_validator("feature_log", "state_url", mode="before")
+    @field_validator("feature_log", "state_url", "cache_url", mode="before")
     @classmethod
     def _nothing(cls, value: Any) -> Any:
         return (value.strip() or None) if isinstance(value, str) else value  # FEATURE_LOG= is not the working folder

@@ -20,12 +20,16 @@ from nextreel.backends import ClosableEventLog, ClosableKeyValue, open_key_value
 from nextreel.declared import RESET, DeclaredValue
 from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
+from nextreel.features.describe import Description
+from nextreel.features.person import of_person
 from nextreel.forgetting import Places, Receipt, forget
 from nextreel.paging import Page, Pages
 from nextreel.pipeline import Recommender
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
+from nextreel.slates import Asked, SharedSlates, Slates
 from nextreel.store import LiveStore, state_folder
+from nextreel.telemetry import observe_applied, timed
 from nextreel.types import (
     Catalogue,
     Event,
@@ -39,6 +43,7 @@ from nextreel.types import (
     Request,
     Slate,
     UserId,
+    UserState,
     VideoId,
     integer_or_text,
     session_person,
@@ -70,9 +75,11 @@ class System:
         declared: DeclaredValue,
         places: Places,
         feature_log: FeatureLog | None = None,
+        slates: Slates | None = None,
     ) -> None:
         self.recommender = recommender
         self.store = store
+        store.applied = lambda at: observe_applied(at, clock())
         self.shared = shared  # what all processes of the home know together, beside releases and log
         self.registry = registry
         self.catalogue: Catalogue = recommender.catalogue
@@ -87,6 +94,7 @@ class System:
         self._revalue()
         self._feature_log = feature_log
         self._places = places
+        self._slates = Slates() if slates is None else slates
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
 
@@ -96,8 +104,15 @@ class System:
         return self.store.newest_at + 1.0
 
     def recommend(self, request: Request) -> Slate:
-        """The slate for the request, from the state of now."""
-        self._follow()
+        """The slate for the request, from the state of now; it may be that of an equal request."""
+        self.follow()
+        if not self._slates.shares(request):
+            return self._computed(request)
+        edition = f"{self.release} {len(self.catalogue)} {self.value}"
+        asked = Asked(request, self.store.user(request.user_id), self.recommender, edition)
+        return self._slates.get(asked, self._computed)
+
+    def _computed(self, request: Request) -> Slate:
         feature_log = self._feature_log
         if feature_log is None or not feature_log.takes(request):
             return self.recommender.recommend(request)
@@ -118,7 +133,7 @@ class System:
 
     def next_page(self, cursor: str, user_id: UserId | None, k: int, at: float, request_id: str) -> Page:
         """The page that follows the one with the cursor. Raises `UnknownCursor` for one that has expired."""
-        self._follow()
+        self.follow()
         return self._pages.next(cursor, user_id, k, at, request_id)
 
     @property
@@ -127,7 +142,7 @@ class System:
 
     def trending(self, request: Request) -> list[tuple[VideoId, float]]:
         """At most k eligible videos that everybody watches now, best first, and their share of all plays."""
-        self._follow()
+        self.follow()
         slate = self.recommender.trending(request)
         scored = zip(slate.video_ids, slate.value.tolist(), strict=True)
         return sorted(scored, key=lambda one: -one[1])  # by share alone, whatever the final order moved
@@ -137,8 +152,19 @@ class System:
         row = self.catalogue.row_of.get(video_id)
         if row is None:
             raise NextreelError(f"No video {video_id!r} in release {self.release}.")
-        self._follow()
+        self.follow()
         return why(self.recommender, request, row)
+
+    def features_of(self, user_id: UserId) -> tuple[UserState, list[tuple[Description, float]]]:
+        """The person's state now, and each feature of the person alone that the release computes, with its value."""
+        self.follow()
+        user, recommender = self.store.user(user_id), self.recommender
+        nothing = np.empty(0, np.int32)
+        counters = self.store.counters
+        moment = Moment.unscored(
+            Request(user_id, self.now()), user, self.catalogue, counters, nothing, recommender.codes
+        )
+        return user, of_person(recommender.features, moment)
 
     def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
         """At most k available videos most like this one, best first, with their likeness.
@@ -162,8 +188,10 @@ class System:
 
     def feedback(self, events: Sequence[Event]) -> list[int]:
         """Offset of each event; they are durable, and the next answer of this process knows them."""
-        offsets = self._log.append(events)
-        self.store.follow()
+        with timed("append"):
+            offsets = self._log.append(events)
+        with timed("follow"):
+            self.store.follow()
         return offsets
 
     def merge(self, session_id: str, user_id: UserId, at: float) -> bool:
@@ -180,13 +208,15 @@ class System:
         self.store.follow()
         return receipt
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Learns what other processes wrote and declared; looks at most every tenth of a second."""
         now = time.monotonic()
         if now - self._followed > FOLLOW_EVERY:
             self._followed = now
-            self.store.follow()
-            if self._declared.moved():
-                self._revalue()
+            with timed("follow"):
+                self.store.follow()
+                if self._declared.moved():
+                    self._revalue()
 
     def _revalue(self) -> None:
         """Orders lists by what is declared now; a formula that this release cannot follow changes nothing.
@@ -222,14 +252,14 @@ class System:
         return [(name, *_checked(check)) for name, check in checks]
 
     def _answers_in_full(self) -> bool:
-        """Whether an answer comes from the uppermost rung that the release has."""
-        level = self.recommender.recommend(Request(None, self.data_end, k=1)).level
-        return level == ("unranked" if self.recommender.ranker is None else "full")
+        """Whether an answer comes from the uppermost rung; a release without a ranker has none above it."""
+        return self.recommender.recommend(Request(None, self.data_end, k=1)).level == "full"
 
     def close(self) -> None:
         """Lets go of the state and the logs."""
         if self._feature_log is not None:
             self._feature_log.close()
+        self._slates.close()
         self.store.close()
         self.shared.close()
         self._log.close()
@@ -243,12 +273,16 @@ def open_system(
     state_url: str | None = None,
     feature_log: Path | None = None,
     feature_log_share: float = 1.0,
+    slate_cache_seconds: float = 0.0,
+    cache_url: str | None = None,
 ) -> System:
     """The system of the release in production, or of the given one. Verifies every checksum first.
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
     `state_url` is that of the key-value store which all processes of the home share; a file in the home by default.
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
+    With `slate_cache_seconds`, equal requests within them get one slate; with `cache_url`, that of a key-value store,
+    those of other processes too.
     """
     release = release or production(home)
     shared = _shared(home, state_url)
@@ -261,6 +295,9 @@ def open_system(
     registry = Registry(home)
     metrics = registry.show(release).get("metrics", {})
     declared = DeclaredValue(home)
+    remembered = None
+    if slate_cache_seconds and cache_url is not None:
+        remembered = SharedSlates(open_key_value(cache_url), slate_cache_seconds)
     return System(
         recommender,
         store,
@@ -274,6 +311,7 @@ def open_system(
         declared=declared,
         places=places,
         feature_log=kept,
+        slates=Slates(slate_cache_seconds, remembered),
     )
 
 

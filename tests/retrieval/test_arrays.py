@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from nextreel.history import History, liked
 from nextreel.retrieval._arrays import Cache, best
@@ -33,7 +34,7 @@ def _never(rows: RowArray, weights: FloatArray) -> int:
 
 
 def test_what_is_remembered_is_bounded_and_the_longest_unused_leaves_first() -> None:
-    cache: Cache[int] = Cache(2)
+    cache: Cache[int] = Cache(2, "test-bounded")
     people = [History(), History(), History()]
     for number, history in enumerate(people):
         history.append(number, 0.0, 2, 1.0)
@@ -47,12 +48,27 @@ def test_what_is_remembered_is_bounded_and_the_longest_unused_leaves_first() -> 
 
 
 def test_an_event_makes_what_was_remembered_void() -> None:
-    cache: Cache[int] = Cache(5)
+    cache: Cache[int] = Cache(5, "test-void")
     history = History()
     history.append(3, 0.0, 2, 1.0)
     assert cache.get(history, lambda rows, _: len(rows)) == 1
     history.append(4, 1.0, 2, 1.0)
     assert cache.get(history, lambda rows, _: len(rows)) == 2
+
+
+def test_look_ups_are_counted_once_for_each_request() -> None:
+    cache: Cache[int] = Cache(5, "test-counted")
+    history = History()
+    history.append(3, 0.0, 2, 1.0)
+    for counted in (True, False, True, False, True, False):  # to retrieve, and then to score
+        cache.get(history, _first_row, counted=counted)
+
+    def counts(outcome: str) -> float | None:
+        labels = {"cache": "test-counted", "outcome": outcome}
+        return REGISTRY.get_sample_value("nextreel_cache_requests_total", labels)
+
+    assert (counts("hit"), counts("miss")) == (2, 1)
+    assert REGISTRY.get_sample_value("nextreel_cache_entries", {"cache": "test-counted"}) == 1
 
 
 @given(

@@ -61,7 +61,7 @@ class FakeSystem:
         self.release_metrics = {"ndcg@10": 0.3}
         self.seen: dict[UserId, set[VideoId]] = {1: set()}
         self.asked: list[Request] = []
-        self.checks = [("release", "healthy", 0.1)]
+        self.checks = [("state", "healthy", 0.1)]
         self.error: Exception | None = None
         self.closed = False
 
@@ -115,6 +115,9 @@ class FakeSystem:
 
     def now(self) -> float:
         return NOW
+
+    def follow(self) -> None:
+        pass
 
     def health(self) -> list[tuple[str, str, float]]:
         return self.checks

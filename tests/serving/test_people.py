@@ -59,7 +59,7 @@ def tell(server: TestClient, kind: str, videos: list[str], **who: Any) -> None:
 
 def followed(system: System) -> System:
     system._followed = -np.inf  # the moment between two looks at the log has passed
-    system._follow()
+    system.follow()
     return system
 
 

@@ -87,7 +87,7 @@ def test_the_app_opens_the_system_of_the_environment(
 ) -> None:
     opened: list[tuple[Path, dict[str, Any]]] = []
 
-    def open_system(home: Path, **options: Any) -> FakeSystem:
+    def open_system(home: Path, release: str | None, **options: Any) -> FakeSystem:
         opened.append((home, options))
         return system
 
@@ -96,7 +96,14 @@ def test_the_app_opens_the_system_of_the_environment(
     environment.setenv("NEXTREEL_CLOCK", "wall")
     with TestClient(run.app_from_environment()) as client:
         assert client.get("/ping").status_code == 200
-    options = {"clock": "wall", "state_url": None, "feature_log": None, "feature_log_share": 0.1}
+    options = {
+        "clock": "wall",
+        "state_url": None,
+        "feature_log": None,
+        "feature_log_share": 0.1,
+        "slate_cache_seconds": 0.0,
+        "cache_url": None,
+    }
     assert opened == [(Path("/srv/home"), options)]
     assert system.closed
 
@@ -109,7 +116,7 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
 ) -> None:
     opened: list[dict[str, Any]] = []
 
-    def open_system(home: Path, **options: Any) -> FakeSystem:
+    def open_system(home: Path, release: str | None, **options: Any) -> FakeSystem:
         opened.append(options)
         return system
 
@@ -118,14 +125,21 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
     run.serve(Path("var"), feature_log=Path("/srv/features"), feature_log_share=0.5)
     assert started[0]["environ"]["FEATURE_LOG"] == "/srv/features"
     run.app_from_environment()
-    options = {"clock": "wall", "state_url": None, "feature_log": Path("/srv/features"), "feature_log_share": 0.5}
+    options = {
+        "clock": "wall",
+        "state_url": None,
+        "feature_log": Path("/srv/features"),
+        "feature_log_share": 0.5,
+        "slate_cache_seconds": 0.0,
+        "cache_url": None,
+    }
     assert opened == [options]
 
 
 def test_a_worker_that_cannot_start_is_not_started_again(
     environment: pytest.MonkeyPatch, assembled: Callable[[Any], None], tmp_path: Path
 ) -> None:
-    def nothing_there(home: Path, **_: Any) -> FakeSystem:
+    def nothing_there(home: Path, release: str | None, **_: Any) -> FakeSystem:
         raise NextreelError("No release in production.")
 
     assembled(nothing_there)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
 
 from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.serving.schemas import WhyOut
+from nextreel.serving.schemas import ExperimentsOut, FeaturesOut, WhyOut
 from nextreel.settings import Settings
 from nextreel.system import System, open_system
 
@@ -123,13 +125,85 @@ def test_operators_see_health_metrics_and_releases(server: TestClient, real: Sys
     server.get(f"/recommendations/{SOMEONE}")
     health = server.get("/health").json()
     assert health["status"] == "healthy"
-    assert {check["name"] for check in health["checks"]} == {"state", "event_log", "value", "pipeline"}
+    assert {check["name"] for check in health["checks"]} == {"release", "state", "event_log", "value", "pipeline"}
     assert server.get("/health/live").status_code == server.get("/health/ready").status_code == 200
     assert server.get("/ping").status_code == 200
     assert "# TYPE" in server.get("/metrics").text
     models = server.get("/models").json()
     assert models["serving"] == models["production"] == real.release
     assert server.get("/docs").status_code == 200
+
+
+def test_it_is_told_what_is_known_of_a_person(server: TestClient, real: System) -> None:
+    before = server.get(f"/features/{SOMEONE}").json()
+    FeaturesOut.model_validate(before, strict=True)
+    values = {one["name"]: one["value"] for one in before["features"]}
+    assert before["known"]
+    assert before["state"]["events"] == len(real.store.user(SOMEONE).history)
+    assert values["history_length"] == pytest.approx(np.log1p(before["state"]["events"]))
+    assert {"age", "history_length"} <= set(values)
+    assert "hour_sin" not in values
+    video_id = ids(server.get(f"/recommendations/{SOMEONE}"))[0]
+    server.post("/feedback", json={"user_id": SOMEONE, "video_id": video_id, "event_type": "like"})
+    after = server.get(f"/features/{SOMEONE}").json()
+    assert after["state"]["version"] == before["state"]["version"] + 1
+    assert after["state"]["events"] == before["state"]["events"] + 1
+    assert after["newest_event_at"] == after["newest_event_of_all_at"] > before["newest_event_of_all_at"]
+
+
+def test_of_a_stranger_it_is_told_that_nothing_is_known(server: TestClient) -> None:
+    body = server.get("/features/nobody").json()
+    FeaturesOut.model_validate(body, strict=True)
+    assert (body["known"], body["newest_event_at"], body["state"]["version"]) == (False, None, 0)
+    assert {one["value"] for one in body["features"] if one["name"] == "age"} == {None}
+
+
+def test_no_experiment_is_running(server: TestClient) -> None:
+    body = server.get("/ab/status").json()
+    ExperimentsOut.model_validate(body, strict=True)
+    assert body == {"assignment": "off", "experiments": []}
+
+
+def samples(server: TestClient) -> Callable[..., float]:
+    """Reads what /metrics says now, 0 for what it does not know."""
+    found = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(server.get("/metrics").text)
+        for sample in family.samples
+    }
+    return lambda name, **labels: found.get((f"nextreel_{name}", frozenset(labels.items())), 0.0)
+
+
+def test_the_metrics_tell_what_became_of_requests_and_events(server: TestClient, real: System) -> None:
+    before = samples(server)
+    video_id = ids(server.get(f"/recommendations/{SOMEONE}"))[0]
+    server.post("/recommendations", json={"user_id": SOMEONE, "exclude": [video_id]})
+    server.post("/feedback", json={"user_id": SOMEONE, "video_id": video_id, "event_type": "like"})
+    server.get(f"/explain/{SOMEONE}/{video_id}")
+    server.get("/trending")
+    server.get(f"/similar/{video_id}")
+    server.get("/similar/nothing")
+    server.get(f"/recommendations/{SOMEONE}?n=0")
+    after = samples(server)
+
+    def grown(name: str, **labels: str) -> float:
+        return after(name, **labels) - before(name, **labels)
+
+    for stage, times in (("retrieve", 2), ("rank", 2), ("append", 1), ("why", 1), ("trending", 1), ("similar", 1)):
+        assert grown("stage_seconds_count", stage=stage) == times
+    assert grown("stage_seconds_count", stage="follow") >= 1
+    for status, route in (("404", "/similar/{video_id}"), ("422", "/recommendations/{user_id}")):
+        assert grown("request_seconds_count", method="GET", route=route, status=status) == 1
+    assert grown("slates_total", level="full") == 2
+    assert grown("source_proposals_total", source="als") > 0
+    assert grown("filter_removed_total", filter="not_excluded") == 1
+    assert grown("events_total", kind="like") == grown("event_lag_seconds_count") == 1
+    assert grown("event_lag_seconds_bucket", le="10.0") == 1
+    assert after("newest_event_timestamp_seconds") == real.store.newest_at
+    assert after("requests_in_flight") == 1  # the one that asks
+    for cache in ("als", "ease", "states"):
+        assert grown("cache_requests_total", cache=cache, outcome="hit") >= 1
+        assert grown("cache_requests_total", cache=cache, outcome="miss") >= 1
 
 
 def test_promoted_places_are_labelled_and_an_invocation_keeps_its_shape(server: TestClient, real: System) -> None:

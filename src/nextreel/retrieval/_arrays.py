@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.history import History
+from nextreel.telemetry import CacheMeter
 from nextreel.types import FloatArray, NextreelError, RowArray, UserState
 
 Value = TypeVar("Value")
@@ -91,32 +92,42 @@ class Cache(Generic[Value]):
     """A bounded map from a history to what was computed from it; the longest unused entry leaves first.
 
     The key is the history's stamp: an event changes it, and two stores that hold the same person at the same version
-    but with other events never get each other's value. Safe between threads.
+    but with other events never get each other's value. Look-ups are counted under the name. Safe between threads.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, name: str) -> None:
         self._capacity = max(1, capacity)
+        self._meter = CacheMeter(name)
         self._entries: OrderedDict[int, Value] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, history: History, compute: Callable[[RowArray, FloatArray], Value]) -> Value:
-        """The value for the history of now: remembered, or computed from its liked rows and their weights."""
+    def get(self, history: History, compute: Callable[[RowArray, FloatArray], Value], *, counted: bool = True) -> Value:
+        """The value for the history of now: remembered, or computed from its liked rows and their weights.
+
+        What a request asks for the second time, to score what it has retrieved, is not `counted`: it is always there.
+        """
         key = history.stamp
         with self._lock:
-            if key in self._entries:
+            found = key in self._entries
+            if found:
                 self._entries.move_to_end(key)
-                return self._entries[key]
+                value = self._entries[key]
+        if counted:
+            self._meter.count("hit" if found else "miss")
+        if found:
+            return value
         value = compute(*history.liked)
         with self._lock:
             self._entries[key] = value
             while len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
+            self._meter.holds(len(self._entries))
         return value
 
 
-def columns(videos: int) -> Cache[FloatArray]:
+def columns(videos: int, name: str) -> Cache[FloatArray]:
     """An empty cache of score columns (videos,), of as many people as fit into memory."""
-    return Cache(CACHE_BYTES // (4 * max(1, videos)))
+    return Cache(CACHE_BYTES // (4 * max(1, videos)), name)

@@ -82,7 +82,7 @@ class Als:
     _columns: Cache[FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_columns", columns(len(self.item_factors)))
+        object.__setattr__(self, "_columns", columns(len(self.item_factors), self.name))
 
     @cached_property
     def gram(self) -> NDArray[np.float64]:
@@ -116,7 +116,7 @@ class Als:
         """The score of every video (videos,) for a history of rows and relevance weights, and times as in `vector`."""
         return np.asarray(self.item_factors @ self.vector(rows, weights, at), np.float32)
 
-    def _column(self, history: History) -> FloatArray:
+    def _column(self, history: History, *, counted: bool = True) -> FloatArray:
         """The score of every video (videos,) for a history; NaN for one without a positive."""
 
         def column(rows: RowArray, weights: FloatArray) -> FloatArray:
@@ -126,7 +126,7 @@ class Als:
                 return self.scores(history.rows, history.weights, history.at)
             return np.asarray(self.item_factors @ self._folded_in(rows, weights), np.float32)
 
-        return self._columns.get(history, column)
+        return self._columns.get(history, column, counted=counted)
 
     def retrieve(self, request: Request, user: UserState, n: int) -> tuple[RowArray, FloatArray]:
         """At most n rows outside the history, best first, and their scores; empty for one without a positive."""
@@ -134,7 +134,7 @@ class Als:
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for one without a positive."""
-        return self._column(user.history)[rows]
+        return self._column(user.history, counted=False)[rows]
 
     def similar(self, row: int, n: int) -> tuple[RowArray, FloatArray]:
         """At most n other rows by the cosine of their factors, best first, and the cosines."""

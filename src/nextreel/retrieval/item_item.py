@@ -78,7 +78,7 @@ class ItemItem:
     _scores: Cache[FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_scores", columns(len(self)))
+        object.__setattr__(self, "_scores", columns(len(self), self.name))
 
     def __len__(self) -> int:
         return len(self.weights.lines) if isinstance(self.weights, Sparse) else len(self.weights)
@@ -116,7 +116,7 @@ class ItemItem:
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for a person none of whose positives is in the model."""
-        scores = self._scores.get(user.history, self._sum)
+        scores = self._scores.get(user.history, self._sum, counted=False)
         if not scores.any():
             return np.full(len(rows), np.nan, np.float32)
         return scores[rows]

@@ -41,7 +41,7 @@ class Nearest:
 
     def __post_init__(self) -> None:
         size = len(self.index) if self._exact else QUERIES_KEPT * self.index.vectors.shape[1]
-        object.__setattr__(self, "_cache", Cache[FloatArray](CACHE_BYTES // (4 * max(1, size))))
+        object.__setattr__(self, "_cache", Cache[FloatArray](CACHE_BYTES // (4 * max(1, size)), self.name))
 
     @property
     def _exact(self) -> bool:
@@ -63,7 +63,7 @@ class Nearest:
 
     def score(self, request: Request, user: UserState, rows: RowArray) -> FloatArray:
         """The score of each of the rows; NaN for one who liked nothing, and for rows the index does not hold."""
-        found = self._cache.get(user.history, self._prepared)
+        found = self._cache.get(user.history, self._prepared, counted=False)
         scores = np.full(len(rows), np.nan, np.float32)
         if len(found):
             known = (rows >= 0) & (rows < len(self.index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from nextreel.paging import Page, UnknownCursor
 from nextreel.serving.edge import request_id
 from nextreel.serving.problems import Problem
-from nextreel.telemetry import observe_slate
+from nextreel.telemetry import observe_slate, timed
 from nextreel.types import SESSION, UNKNOWN, Catalogue, Request, Slate, UserId, VideoId, is_session, session_person
 
 if TYPE_CHECKING:
@@ -124,10 +125,11 @@ def following(system: System, cursor: str, user_id: UserId | None, k: int) -> Pa
     return page
 
 
-def list_reply(system: System, scored: Callable[[], list[tuple[VideoId, float]]]) -> Response:
-    """Scored videos as JSON, with titles and categories."""
+def list_reply(system: System, stage: str, scored: Callable[[], list[tuple[VideoId, float]]]) -> Response:
+    """Scored videos as JSON, with titles and categories; metrics know what made them as the stage."""
     started = perf_counter()
-    chosen = scored()
+    with timed(stage):
+        chosen = scored()
     catalogue: Catalogue = system.catalogue
     items = [_item(catalogue, video_id, catalogue.row_of[video_id], score) for video_id, score in chosen]
     return reply(
@@ -143,7 +145,8 @@ def list_reply(system: System, scored: Callable[[], list[tuple[VideoId, float]]]
 def why_reply(system: System, request: Request, video_id: VideoId) -> Response:
     """What becomes of the video in the list for the request, as JSON."""
     started = perf_counter()
-    found = system.why(request, video_id)
+    with timed("why"):
+        found = system.why(request, video_id)
     row = system.catalogue.row_of[video_id]
     parts = {
         objective: [
@@ -172,6 +175,45 @@ def why_reply(system: System, request: Request, video_id: VideoId) -> Response:
             "total_latency_ms": _milliseconds(started),
         }
     )
+
+
+def features_reply(system: System, user_id: UserId) -> Response:
+    """What the store knows of the person, as JSON."""
+    user, found = system.features_of(user_id)
+    features = [
+        {"name": about.name, "value": value, "unit": about.unit, "meaning": about.meaning} for about, value in found
+    ]
+    return reply(
+        {
+            "user_id": user_id,
+            "known": user.known,
+            "newest_event_at": timestamp(user.last_at) if len(user.history) else None,
+            "newest_event_of_all_at": timestamp(system.store.newest_at),
+            "state": {
+                "version": user.version,
+                "events": len(user.history),
+                "impressions": user.impressions,
+                "clicks": user.clicks,
+                "watches": user.watches,
+                "full_watches": user.full_watches,
+                "watch_seconds": user.watch_seconds,
+                "subscribed": len(user.subscribed),
+                "blocked": len(user.blocked),
+            },
+            "features": features,
+            "request_id": request_id(),
+            "model_version": system.release,
+        }
+    )
+
+
+def timestamp(at: float) -> str:
+    """The time in seconds since 1970 as people and programs read it, in UTC.
+
+    >>> timestamp(0.5)
+    '1970-01-01T00:00:00.500Z'
+    """
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _item(catalogue: Catalogue, video_id: VideoId, row: int, score: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from nextreel import __version__
 from nextreel.serving import problems, security
-from nextreel.serving.current import Serving
+from nextreel.serving.current import Holding, Serving
 from nextreel.serving.edge import Edge
 from nextreel.serving.routes import discovery, feedback, operations, people, recommendations, sagemaker
 from nextreel.serving.schemas import ProblemOut
@@ -24,6 +24,7 @@ def create_app(serving: Serving, settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # more threads than cores only add waiting: NumPy's work holds the interpreter for most of its time
         current_default_thread_limiter().total_tokens = settings.serving_threads
+        serving.start()
         yield
         serving.close()
 
@@ -34,6 +35,7 @@ def create_app(serving: Serving, settings: Settings) -> FastAPI:
         lifespan=lifespan,
         responses={422: {"model": ProblemOut, "description": "a field is missing or wrong"}},
     )
+    app.add_middleware(Holding, serving=serving)
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
     for module in (recommendations, feedback, people, discovery, operations, sagemaker):

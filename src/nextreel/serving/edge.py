@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nextreel.serving.problems import problem
-from nextreel.telemetry import get_logger, observe_request
+from nextreel.telemetry import get_logger, observe_request, request_came, request_left
 
 HEADER = b"x-request-id"
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")  # other bytes do not belong in headers and logs
@@ -42,6 +42,7 @@ class Edge:
         number = _id(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=number)
+        request_came()
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -60,6 +61,7 @@ class Edge:
             answer = problem(500, f"An error on our side; its record has request_id {number}.", scope["path"])
             await answer(scope, receive, send_with_id)
         finally:
+            request_left()
             observe_request(scope["method"], _route(scope), status or CLIENT_LEFT, perf_counter() - started)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,13 +17,15 @@ from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.serving.security import require_safe_host
 from nextreel.settings import Settings, get_settings
-from nextreel.telemetry import configure_logging, get_logger
+from nextreel.telemetry import WORKERS, configure_logging, get_logger
 from nextreel.types import NextreelError, Request
+
+if TYPE_CHECKING:
+    from nextreel.system import System
 
 HOME, CLOCK = "NEXTREEL_HOME", "NEXTREEL_CLOCK"
 FEATURE_LOG, FEATURE_LOG_SHARE = "FEATURE_LOG", "FEATURE_LOG_SHARE"  # as the settings read them
-METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder in which workers leave their metrics, and why they could not start
-FAILURE = "failure.txt"
+FAILURE = "failure.txt"  # in the folder of the workers' metrics: why one could not start
 STARTUP_FAILURE = 3  # uvicorn's exit status of a worker that is not to be started again
 GRACE = 10  # seconds that requests under way have when the server is told to stop
 
@@ -65,7 +69,7 @@ def serve(
         _run(host, port, workers, settings)
         return
     with TemporaryDirectory(prefix="nextreel-workers-") as folder:
-        os.environ[METRICS] = folder
+        os.environ[WORKERS] = folder
         _run(host, port, workers, settings)
         failure = Path(folder) / FAILURE
         if failure.is_file():
@@ -92,23 +96,36 @@ def _run(host: str, port: int, workers: int, settings: Settings) -> None:
 
 def app_from_environment() -> FastAPI:
     """The app of the home and clock that `serve` wrote into the environment; one system per process."""
-    from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
-
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     try:
-        system = open_system(
-            Path(os.environ[HOME]),
-            clock="end" if os.environ[CLOCK] == "end" else "wall",
-            state_url=settings.shared_url,
-            feature_log=settings.feature_log,
-            feature_log_share=settings.feature_log_share,
-        )
+        system = _open(settings, None)
     except NextreelError as error:
         if multiprocessing.parent_process() is None:
             raise
-        (Path(os.environ[METRICS]) / FAILURE).write_text(str(error))
+        (Path(os.environ[WORKERS]) / FAILURE).write_text(str(error))
         sys.exit(STARTUP_FAILURE)
-    system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
     log.info("serving", release=system.release, home=os.environ[HOME], clock=os.environ[CLOCK])
-    return create_app(Serving(system), settings)
+    return create_app(Serving(system, partial(_open, settings)), settings)
+
+
+def _open(settings: Settings, release: str | None) -> System:
+    """The system of the release, or of the one in production, that has answered once."""
+    from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
+
+    system = open_system(
+        Path(os.environ[HOME]),
+        release,
+        clock="end" if os.environ[CLOCK] == "end" else "wall",
+        state_url=settings.shared_url,
+        feature_log=settings.feature_log,
+        feature_log_share=settings.feature_log_share,
+        slate_cache_seconds=settings.slate_cache_seconds,
+        cache_url=None if settings.cache_url is None else settings.cache_url.get_secret_value(),
+    )
+    try:
+        system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits
+    except BaseException:
+        system.close()
+        raise
+    return system

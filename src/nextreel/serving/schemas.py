@@ -309,6 +309,71 @@ class ModelsOut(BaseModel):
     models: list[ModelOut]
 
 
+class FeatureOut(BaseModel):
+    """One feature of a person now, as the ranker reads it."""
+
+    name: str
+    value: float | None = Field(description="null where it is not known")
+    unit: str
+    meaning: str
+
+
+class StateOut(BaseModel):
+    """How much of a person is in the store."""
+
+    version: int = Field(description="grows with every event applied")
+    events: int = Field(description="in the history: all but impressions, subscriptions and blocks")
+    impressions: int
+    clicks: int
+    watches: int = Field(description="that came with a watch time")
+    full_watches: int
+    watch_seconds: float
+    subscribed: int = Field(description="channels that the person follows")
+    blocked: int = Field(description="channels that the person has blocked")
+
+
+class FeaturesOut(BaseModel):
+    """What the store knows of a person now."""
+
+    user_id: int | str
+    known: bool = Field(description="false for somebody never heard of, for whom all else is that of a newcomer")
+    newest_event_at: str | None = Field(description="time of the newest event in the person's history")
+    newest_event_of_all_at: str = Field(description="time of the newest event of anybody that is applied here")
+    state: StateOut
+    features: list[FeatureOut]
+    request_id: str
+    model_version: str
+
+
+class VariantOut(BaseModel):
+    """One arm of an experiment."""
+
+    name: str
+    share: float = Field(description="of the people in the experiment, 0 to 1")
+
+
+class ExperimentOut(BaseModel):
+    """One experiment that is running."""
+
+    name: str
+    variants: list[VariantOut]
+
+
+class ExperimentsOut(BaseModel):
+    """The experiments that are running, and whether people are assigned to their variants."""
+
+    assignment: Literal["off"] = Field(description="off: every list is made in the same way, and has no variant")
+    experiments: list[ExperimentOut]
+
+
+class ServesOut(BaseModel):
+    """What is in production now, and what answers here."""
+
+    production: str = Field(description="the release that every process serves within about a second, once it is open")
+    serving: str = Field(description="the release that answers here from now on")
+    problem: str | None = Field(description="why the release in production does not answer here")
+
+
 class ProblemOut(BaseModel):
     """An error as RFC 9457 describes it."""
 

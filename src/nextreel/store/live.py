@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from nextreel.store.erasures import Erasures
 from nextreel.store.memory import advance, relevance_of
 from nextreel.store.merging import emptied, merged
 from nextreel.store.snapshots import ABOUT, COUNTERS, USERS, newest_at, people_of
+from nextreel.telemetry import CacheMeter
 from nextreel.types import (
     RECORDS,
     UNKNOWN,
@@ -41,6 +42,7 @@ from nextreel.types import (
     KeyValue,
     Kind,
     NextreelError,
+    TimeArray,
     UserId,
     UserState,
     VideoId,
@@ -78,10 +80,12 @@ class LiveStore:
         self._log = log
         self._offset = 0
         self.counted: int | None = 0  # log offset up to which the counters count; None while they are changing
+        self.applied: Callable[[TimeArray], None] | None = None  # told when each event came that is applied now
         self._following = threading.Lock()
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
         self._erasures = Erasures()
+        self._meter = CacheMeter("states")
 
     def users(self) -> list[UserId]:
         """Everybody ever heard of, and not forgotten or merged into another since."""
@@ -134,9 +138,12 @@ class LiveStore:
         version = 0 if found is None else found[1]
         with self._cache_lock:
             cached = self._cache.get(user_id)
-            if cached is not None and cached[0] == version:
+            fresh = cached is not None and cached[0] == version
+            if fresh:
                 self._cache.move_to_end(user_id)
-                return cached
+        self._meter.count("hit" if fresh else "miss")
+        if cached is not None and fresh:
+            return cached
         erased = self._erasures.of(user_id)
         if found is None:
             found = None if erased else self._snapshot.get_many([key])[0]
@@ -150,6 +157,7 @@ class LiveStore:
             self._cache[user_id] = (version, state)
             while len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
+            self._meter.holds(len(self._cache))
         return version, state
 
     def follow(self, until: int | None = None) -> int:
@@ -195,6 +203,8 @@ class LiveStore:
         self.counted = None
         self.counters.add(events, graded)
         self.newest_at = max(self.newest_at, float(events.at.max()))
+        if self.applied is not None:
+            self.applied(events.at)
 
     def _advance(self, user_id: UserId, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> None:
         """Writes the person's next state; starts again when another process was quicker."""

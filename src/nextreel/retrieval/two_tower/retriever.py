@@ -22,6 +22,7 @@ from nextreel.retrieval.two_tower import inputs
 from nextreel.retrieval.two_tower.inputs import IntArray, ProfileEncoder, VideoEncoder
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.retrieval.two_tower.trends import Columns, Shares, Snapshots
+from nextreel.telemetry import CacheMeter
 from nextreel.types import Catalogue, FloatArray, NextreelError, Request, RowArray, TimeArray, UserState
 
 ABOUT_FILE = "two_tower.json"
@@ -109,6 +110,10 @@ class TwoTower:
             ) from error
 
     @cached_property
+    def _meter(self) -> CacheMeter:
+        return CacheMeter(self.name)
+
+    @cached_property
     def _user_session(self) -> Any:
         return _session(self.user_graph)
 
@@ -156,15 +161,19 @@ class TwoTower:
     def _encoded(self, tokens: _Tokens) -> FloatArray:
         key = tokens.key()
         with self._lock:
-            if key in self._cache:
+            vector = self._cache.get(key)
+            if vector is not None:
                 self._cache.move_to_end(key)
-                return self._cache[key]
-        vector: FloatArray = self._run(tokens)
+        self._meter.count("miss" if vector is None else "hit")
+        if vector is not None:
+            return vector
+        vector = self._run(tokens)
         vector.flags.writeable = False
         with self._lock:
             self._cache[key] = vector
             while len(self._cache) > self.params.cached_users:
                 self._cache.popitem(last=False)
+            self._meter.holds(len(self._cache))
         return vector
 
     def _tokens(self, request: Request, user: UserState) -> _Tokens:

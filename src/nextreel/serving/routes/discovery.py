@@ -23,13 +23,13 @@ def router(serving: Serving) -> APIRouter:
         """The n videos most like this one."""
         system = serving()
         known = answers.video(system, video_id)
-        return answers.list_reply(system, lambda: system.similar(known, n))
+        return answers.list_reply(system, "similar", lambda: system.similar(known, n))
 
     @routes.get("/trending", responses={200: {"model": VideosOut}})
     def trending(n: Count = 10) -> Response:
         """The n videos that most people watch now."""
         system = serving()
         request = Request(user_id=None, at=system.now(), k=n, request_id=request_id())
-        return answers.list_reply(system, lambda: system.trending(request))
+        return answers.list_reply(system, "trending", lambda: system.trending(request))
 
     return routes
