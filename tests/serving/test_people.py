@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nextreel import feature_log
+from nextreel.backends import StillRead
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.serving.schemas import MergeOut, ReceiptOut
@@ -187,3 +188,16 @@ def test_a_session_s_list_has_pages(server: TestClient) -> None:
     assert server.post("/recommendations", json=more | {"session_id": "another"}).status_code == 404
     got = server.get(f"/sessions/tab/recommendations?n=5&paged=true&cursor={first['cursor']}").json()
     assert [one["video_id"] for one in got["recommendations"]] == page
+
+
+def test_a_file_that_is_read_on_and_on_is_told_and_can_be_tried_again(
+    server: TestClient, real: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(user_id: object) -> None:
+        raise StillRead("Expected log.db to be read by nobody.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(real, "forget", busy)
+        answer = server.delete(f"/users/{SOMEONE}")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert server.delete(f"/users/{SOMEONE}").status_code == 200

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from nextreel.backends import StillRead
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.problems import Problem
 from nextreel.serving.routes import Count, Cursor, Paged, PathId
-from nextreel.serving.schemas import MergeIn, MergeOut, ReceiptOut, RecommendationsOut
+from nextreel.serving.schemas import MergeIn, MergeOut, ProblemOut, ReceiptOut, RecommendationsOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request, session_person
 
 SessionId: TypeAlias = Annotated[
     str, Path(min_length=1, max_length=256, description="what the client calls the session")
 ]
+
+BUSY: dict[str, Any] = {"model": ProblemOut, "description": "somebody reads a file that is to be rewritten; repeat it"}
 
 
 def router(serving: Serving) -> APIRouter:
@@ -42,11 +46,14 @@ def router(serving: Serving) -> APIRouter:
         merged = system.merge(session_id, user_id, system.now())
         return answers.reply({"user_id": user_id, "merged": merged, "request_id": request_id()})
 
-    @ruling.delete("/users/{user_id:path}", responses={200: {"model": ReceiptOut}})
+    @ruling.delete("/users/{user_id:path}", responses={200: {"model": ReceiptOut}, 503: BUSY})
     def forget(user_id: PathId) -> Response:
         """Removes all that is known of the user, and of sessions merged into them; what comes later is a newcomer's."""
         system = serving()
-        receipt = system.forget(answers.user(system, user_id))
+        try:
+            receipt = system.forget(answers.user(system, user_id))
+        except StillRead as error:
+            raise Problem(503, str(error), {"Retry-After": "10"}) from error
         return answers.reply(
             {
                 "receipt_id": receipt.receipt_id,
