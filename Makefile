@@ -71,7 +71,7 @@ test-all: install-dev ## Run every test, the slow ones too
 ##@ Quality
 
 .PHONY: check
-check: lint format-check types layers security ## Everything that is checked before a merge, except the tests
+check: lint format-check types layers security audit ## Everything that is checked before a merge, except the tests
 
 .PHONY: lint
 lint: install-dev ## Look for mistakes with ruff
@@ -88,7 +88,7 @@ format-check: install-dev ## Fail where `make format` would change a file
 
 .PHONY: types
 types: install-dev ## Check the types with mypy --strict
-	$(BIN)/mypy $(wildcard src tests benchmarks)
+	$(BIN)/mypy $(wildcard src tests benchmarks scripts)
 
 .PHONY: layers
 layers: install-dev ## Check that imports go downward only
@@ -97,6 +97,10 @@ layers: install-dev ## Check that imports go downward only
 .PHONY: security
 security: install-dev ## Look for insecure code with bandit
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
+
+.PHONY: audit
+audit: install-dev ## Look for known vulnerabilities in what is installed (STRICT=1: fail where nobody could be asked)
+	$(BIN)/python scripts/audit.py $(if $(filter 1,$(STRICT)),--strict)
 
 .PHONY: pre-commit
 pre-commit: install-dev ## Run the pre-commit hooks on all files (install them: .venv/bin/pre-commit install)
@@ -138,6 +142,7 @@ bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it 
 	$(BIN)/python benchmarks/training.py --data "$(DATA_DIR)" --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/latency.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/cold_start.py --home "$(HOME_DIR)/bench"
+	$(BIN)/python benchmarks/lambda_cold_start.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/swap.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/summary.py
 	$(BIN)/python benchmarks/quote.py

@@ -8,7 +8,16 @@ import pytest
 HEAVY = ("torch", "sentence_transformers", "implicit", "onnx", "catboost", "pandas", "polars", "scipy", "sklearn")
 
 
-@pytest.mark.parametrize("module", ["nextreel.serving.app", "nextreel.serving.batch", "nextreel.system"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "nextreel.serving.app",
+        "nextreel.serving.batch",
+        "nextreel.serving.lambda_handler",
+        "nextreel.serving.sagemaker",
+        "nextreel.system",
+    ],
+)
 def test_what_answers_requests_loads_no_training_library(module: str) -> None:
     program = f"import sys, {module}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603

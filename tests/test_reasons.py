@@ -57,6 +57,8 @@ def test_no_video_is_named_where_none_is_alike_or_everybody_watches_it(told: Tol
         ("transitions", "what people watch after the videos you watched last, such as Video 9"),
         ("fresh", "just published"),
         ("subscribed", "new on a channel you follow"),
+        ("continue_watching", "go on where you stopped"),
+        ("next_episode", "the next episode of a series you watch"),
     ],
 )
 def test_each_source_has_a_sentence_of_its_own(source: str, expected: str, told: Told) -> None:

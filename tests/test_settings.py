@@ -16,11 +16,15 @@ NAMES = (
     "LOG_FORMAT",
     "NEXTREEL_HOME",
     "STATE_URL",
+    "LOG_URL",
     "USE_REDIS",
     "REDIS_HOST",
     "API_KEYS",
     "ADMIN_ON_LOOPBACK",
     "MAX_BODY_BYTES",
+    "MAX_HEAD_BYTES",
+    "BASE_PATH",
+    "GATEWAY_AUTHENTICATES",
     "RATE_LIMIT",
     "RATE_BURST",
     "SERVING_THREADS",
@@ -50,30 +54,19 @@ def test_an_empty_environment_is_valid() -> None:
 
 def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     keys = " first-key-of-twenty , second-key-of-twenty,"
-    state = ("redis://:secret@cache:6379/0", "true", "cache")  # pragma: allowlist secret
-    values = (
-        "PROD",
-        "debug",
-        "JSON",
-        "/srv/home",
-        *state,
-        keys,
-        "true",
-        "5000",
-        "2.5",
-        "7",
-        "8",
-        "/srv/f",
-        "1",
-        "2.5",
-        "memory://",
-    )
+    state = ("redis://:secret@cache:6379/0", "sqlite://log.db", "true", "cache")  # pragma: allowlist secret
+    limits = ("5000", "2048", "v1", "true", "2.5", "7", "8")
+    cached = ("2.5", "memory://")
+    values = ("PROD", "debug", "JSON", "/srv/home", *state, keys, "true", *limits, "/srv/f", "1", *cached)
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
     settings = get_settings()
     assert (settings.environment, settings.log_level, settings.log_format) == ("prod", "DEBUG", "json")
     assert (settings.nextreel_home, settings.serving_threads) == (Path("/srv/home"), 8)
     assert (settings.shared_url, settings.use_redis, settings.redis_host) == (state[0], True, "cache")
+    assert settings.log_url is not None
+    assert settings.log_url.get_secret_value() == "sqlite://log.db"
+    assert (settings.max_head_bytes, settings.base_path, settings.gateway_authenticates) == (2048, "v1", True)
     assert (settings.feature_log, settings.feature_log_share) == (Path("/srv/f"), 1.0)
     assert settings.slate_cache_seconds == 2.5
     assert settings.cache_url is not None

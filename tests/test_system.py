@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from nextreel import features
-from nextreel.backends import open_key_value
+from nextreel.backends import open_key_value, open_log
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n
 from nextreel.system import System, open_system
@@ -74,18 +74,23 @@ def test_a_home_without_a_release_says_what_makes_one(tmp_path: Path) -> None:
         open_system(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["ease/weights.npy", "ranker/relevance/ranker_model.cbm", "catalogue.arrow", "config.json"]
-)
-def test_a_release_with_one_changed_byte_is_refused(home: Path, name: str) -> None:
+def test_a_release_with_one_changed_byte_in_whatever_file_is_refused(home: Path) -> None:
     registry = Registry(home)
-    file = registry.path(str(registry.production())) / name
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.chmod(0o644)
-    file.write_bytes(bytes(content))
-    with pytest.raises(CorruptRelease, match=name):
-        open_system(home)
+    folder = registry.path(str(registry.production()))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert {"catalogue.arrow", "config.json", "ease/weights.npy", "manifest.json"} < set(names)
+    assert len(names) > 40  # each of them, not a choice
+    for name in names:
+        file = folder / name
+        file.chmod(0o644)
+        kept = file.read_bytes()
+        changed = bytearray(kept)
+        changed[len(changed) // 2] ^= 1
+        file.write_bytes(bytes(changed))
+        with pytest.raises(CorruptRelease, match=name):
+            open_system(home)
+        file.write_bytes(kept)
+    open_system(home).close()
 
 
 def test_a_liked_video_leaves_the_list_and_the_list_moves(system: System) -> None:
@@ -367,3 +372,21 @@ def test_states_live_where_the_url_says_each_under_its_release(home: Path, redis
     assert again.store.user("person-1").version == version
     again.close()
     shared.close()
+
+
+def test_a_home_whose_state_and_log_lie_elsewhere_is_only_read(home: Path, tmp_path: Path) -> None:
+    def found() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in home.rglob("*") if path.is_file()}
+
+    before = found()
+    log_url = f"sqlite://{tmp_path}/log.db"
+    for _ in range(2):
+        system = open_system(home, clock="end", state_url=f"sqlite://{tmp_path}/shared.db", log_url=log_url)
+        version = system.store.user("person-1").version
+        system.feedback([Event("person-1", system.now(), Kind.LIKE, system.catalogue.video_ids[0])])
+        assert system.store.user("person-1").version == version + 1
+        system.close()
+    kept = open_log(log_url)
+    assert len(kept.read(0)) == 2
+    kept.close()
+    assert found() == before

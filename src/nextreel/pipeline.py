@@ -157,11 +157,12 @@ class Recommender:
         return self._slate(moment, none, moment.scores[:, 0], arranged, trace, "trending", len(moment))
 
     def keeps(self, request: Request, rows: RowArray) -> BoolArray:
-        """(n,) True for each row that may be in a list for this request: kept by every filter, or gone on with."""
-        moment = self._bare(request, self.store.user(request.user_id), rows)
-        resumed = self._resumed(moment, Trace())
-        kept = self._eligible(moment, Trace())
-        return np.isin(rows, kept if resumed is None else np.concatenate([kept, resumed.rows]))
+        """(n,) True for each row that every filter keeps for this request, or with which its list begins."""
+        bare = self._bare(request, self.store.user(request.user_id), rows)
+        kept = np.isin(rows, self._eligible(bare, Trace()))
+        bare.request = replace(request, k=len(self.catalogue))  # however small a page is
+        resumed = self._resumed(bare, Trace())
+        return kept if resumed is None else kept | np.isin(rows, resumed.rows)
 
     def alone(self, source: str) -> Recommender:
         """The recommender of one source, filtered and unranked. Raises `NextreelError` for a name it does not have."""

@@ -30,11 +30,15 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = "text"
     nextreel_home: Path = Path("var")  # registry and state
     state_url: SecretStr | None = None  # key-value store that all processes share; none: a file in the home
+    log_url: SecretStr | None = None  # event log; none: log.db in the home
     use_redis: bool = False  # without a state_url: the Redis server of this machine, or of redis_host
     redis_host: str = "localhost"
     api_keys: Annotated[tuple[keys.ApiKey, ...], NoDecode] = ()  # separated by commas; `nextreel keys new` makes them
     admin_on_loopback: bool = False  # without any API key, whether this machine may do what needs the scope admin
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)  # of a request; a longer one is refused
+    max_head_bytes: int = Field(default=65_536, ge=1_024)  # of a request's line and headers; a longer one is refused
+    base_path: str = ""  # what a custom domain of API Gateway puts before every path; read on AWS Lambda alone
+    gateway_authenticates: bool = False  # on AWS Lambda, without API keys: whether the gateway knows who calls
     rate_limit: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # requests a second of one caller; 0: no limit
     rate_burst: int = Field(default=100, ge=1)  # requests at once of a caller who has been quiet
     serving_threads: int = Field(default=4, ge=1, le=256)  # requests computed at once in one process
@@ -53,7 +57,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
 
-    @field_validator("feature_log", "state_url", "cache_url", mode="before")
+    @field_validator("feature_log", "state_url", "log_url", "cache_url", mode="before")
     @classmethod
     def _nothing(cls, value: Any) -> Any:
         return (value.strip() or None) if isinstance(value, str) else value  # FEATURE_LOG= is not the working folder

@@ -271,6 +271,7 @@ def open_system(
     *,
     clock: Literal["wall", "end"] = "wall",
     state_url: str | None = None,
+    log_url: str | None = None,
     feature_log: Path | None = None,
     feature_log_share: float = 1.0,
     slate_cache_seconds: float = 0.0,
@@ -280,13 +281,14 @@ def open_system(
 
     `clock` is `wall`, or `end` for a time that goes on from the newest event, as a demonstration on old data needs.
     `state_url` is that of the key-value store which all processes of the home share; a file in the home by default.
+    `log_url` is that of the event log, `log.db` in the home by default. With both the home itself is only read.
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     With `slate_cache_seconds`, equal requests within them get one slate; with `cache_url`, that of a key-value store,
     those of other processes too.
     """
     release = release or production(home)
     shared = _shared(home, state_url)
-    recommender, store, event_log, models, value = _load(home, release, shared)
+    recommender, store, event_log, models, value = _load(home, release, shared, log_url)
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
     now = time.time if clock == "wall" else lambda: time.time() + offset
@@ -316,11 +318,11 @@ def open_system(
 
 
 @contextmanager
-def opened_places(home: Path, state_url: str | None, feature_log: Path | None) -> Iterator[Places]:
+def opened_places(home: Path, state_url: str | None, log_url: str | None, feature_log: Path | None) -> Iterator[Places]:
     """Where the home keeps what people did, without a release; for servers may run beside it."""
     if not home.is_dir():
         raise NextreelError(f"Expected a home at {home}, found none. Hint: name the one that serves by --home.")
-    with closing(open_log(_log_url(home))) as event_log, closing(_shared(home, state_url)) as shared:
+    with closing(_event_log(home, log_url)) as event_log, closing(_shared(home, state_url)) as shared:
         yield Places(home, event_log, shared, feature_log)
 
 
@@ -355,12 +357,14 @@ def heading(recommender: Recommender) -> Heading:
     return Heading(recommender.release, columns, objectives, fingerprint(columns), writer_id())
 
 
-def _load(home: Path, release: str, shared: KeyValue) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
+def _load(
+    home: Path, release: str, shared: KeyValue, log_url: str | None = None
+) -> tuple[Recommender, LiveStore, ClosableEventLog, Models, str]:
     folder = Registry(home).open(release)
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
-    event_log = open_log(_log_url(home))
+    event_log = _event_log(home, log_url)
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, shared, f"{release}/")
     models = Models.load(folder)
     ranker = load_ranker(folder)
@@ -379,8 +383,8 @@ def _load(home: Path, release: str, shared: KeyValue) -> tuple[Recommender, Live
     return recommender, store, event_log, models, config.ranker.value
 
 
-def _log_url(home: Path) -> str:
-    return f"sqlite://{home / 'log.db'}"
+def _event_log(home: Path, log_url: str | None) -> ClosableEventLog:
+    return open_log(log_url or f"sqlite://{home / 'log.db'}")
 
 
 def _shared(home: Path, state_url: str | None) -> ClosableKeyValue:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from nextreel.pipeline import Recommender, fused
+from nextreel.pipeline import Recommender, Source, fused
 from nextreel.types import UNKNOWN, Explaining, Explanation, FloatArray, Moment, NextreelError, Ranker, Request, Slate
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ def why(recommender: Recommender, request: Request, row: int) -> Why:
     """What became of the video in the row for this request; the list itself is made as without the question."""
     request = replace(request, explain=True)
     slate = recommender.recommend(request)
+    if slate.level == "trending":  # the list was made of what everybody watches, as no source answered
+        everybody = Source(recommender.fallback, request.k)
+        recommender = replace(recommender, sources=[everybody], ranker=None, per_place=0.0)
     shown = np.flatnonzero(slate.rows == row)
     removed = () if len(shown) else _removed_by(recommender, request, row)  # what was begun passes `not_watched`
     candidates = recommender.gather(request)

@@ -7,11 +7,22 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from nextreel.backends import StillRead, UnknownBackend, UnreadableRecord, open_blobs, open_key_value, open_log, sqlite
+from nextreel.backends import (
+    NotWritable,
+    StillRead,
+    UnknownBackend,
+    UnreadableRecord,
+    open_blobs,
+    open_key_value,
+    open_log,
+    sqlite,
+)
 from nextreel.types import Conflict, Event, Kind, NextreelError
 
 APPENDS_FOREVER = """
@@ -154,3 +165,56 @@ def test_a_reader_who_does_not_end_is_told(tmp_path: Path, monkeypatch: pytest.M
     reader.close()
     assert store.erase([("a", None)]) == 0
     store.close()
+
+
+@pytest.fixture
+def only_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a folder one that nobody may write, not even root."""
+
+    def only_read(folder: Path) -> None:
+        really = os.access
+        refused = lambda path, mode: not (mode & os.W_OK and Path(path) == folder) and really(path, mode)  # noqa: E731
+        monkeypatch.setattr("os.access", refused)
+        folder.chmod(0o555)
+
+    return only_read
+
+
+def test_a_store_in_a_folder_that_can_only_be_read_answers_and_leaves_no_trace(
+    tmp_path: Path, only_read: Callable[[Path], None]
+) -> None:
+    (folder := tmp_path / "is it ?100% read").mkdir()
+    store = open_key_value(f"sqlite://{quote(str(folder))}/state.db")
+    store.put_many([("a", b"1", 0)])
+    store.close()
+    before = [(path, path.stat().st_mtime_ns) for path in folder.iterdir()]
+    only_read(folder)
+    store = open_key_value(f"sqlite://{quote(str(folder))}/state.db")
+    assert store.get_many(["a", "b"]) == [(b"1", 1), None]
+    for write in (lambda: store.put_many([("a", b"2", 1)]), lambda: store.delete(["a"])):
+        with pytest.raises(NotWritable, match=r"state\.db.*Hint: name another place by LOG_URL .* STATE_URL"):
+            write()
+    assert store.get_many(["a"]) == [(b"1", 1)]
+    store.close()
+    assert [(path, path.stat().st_mtime_ns) for path in folder.iterdir()] == before
+
+
+def test_a_file_that_is_not_there_cannot_be_made_where_one_may_only_read(
+    tmp_path: Path, only_read: Callable[[Path], None]
+) -> None:
+    only_read(tmp_path)
+    for path in (tmp_path / "log.db", tmp_path / "deep" / "er" / "log.db"):
+        with pytest.raises(NotWritable, match=r"log\.db, to make it in"):
+            open_log(f"sqlite://{path}")
+
+
+def test_writes_that_were_never_put_in_place_are_not_passed_over(
+    tmp_path: Path, only_read: Callable[[Path], None]
+) -> None:
+    log = open_log(f"sqlite://{tmp_path}/log.db")
+    log.append([Event(1, 1.0, Kind.CLICK, 1)])  # still open: as a killed process leaves it
+    only_read(tmp_path)
+    with pytest.raises(NotWritable, match=r"got log\.db-wal beside it.*Hint: open and close it once"):
+        open_log(f"sqlite://{tmp_path}/log.db")
+    log.close()
+    assert len(open_log(f"sqlite://{tmp_path}/log.db").read(0)) == 1

@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tarfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +21,7 @@ from nextreel import __version__
 from nextreel.cli import app as door
 from nextreel.cli import batch, demo, recommend
 from nextreel.keys import WrongKey, digest, parse
+from nextreel.serving import sagemaker
 from nextreel.types import DAY, Events, NextreelError, Request, Slate, Trace, UserState
 
 COMMANDS = {
@@ -29,10 +33,11 @@ COMMANDS = {
     "batch": [],
     "score": [],
     "serve": [],
+    "sagemaker": [],
     "tune": [],
     "value": [],
     "data": ["synth", "check", "fetch", "import", "versions", "diff", "bots"],
-    "releases": ["list", "show", "promote", "rollback"],
+    "releases": ["list", "show", "promote", "rollback", "pack"],
     "features": ["list", "verify", "history"],
     "keys": ["new"],
     "users": ["forget", "verify-deleted"],
@@ -221,3 +226,25 @@ def test_a_key_without_meaning_is_not_made(scope: str, name: str) -> None:
     answer = runner.invoke(door.app, ["keys", "new", "--scope", scope, "--name", name])
     assert isinstance(answer.exception, WrongKey)
     assert answer.stdout == ""
+
+
+def test_the_command_of_a_sagemaker_container_is_its_entry() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, name = project["scripts"]["serve"].partition(":")
+    assert getattr(import_module(module), name) is sagemaker.main
+
+
+def test_a_container_is_served_as_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(sagemaker, "serve", lambda *given: asked.append(given))
+    assert runner.invoke(door.app, ["sagemaker"]).exit_code == 0
+    given = ["--model", str(tmp_path), "--host", "127.0.0.1", "--port", "9"]
+    assert runner.invoke(door.app, ["sagemaker", *given]).exit_code == 0
+    assert asked == [(None, "0.0.0.0", None), (tmp_path, "127.0.0.1", 9)]  # noqa: S104  nothing listens
+
+
+def test_a_release_is_packed_where_it_is_asked_for(home: Path, tmp_path: Path) -> None:
+    result = runner.invoke(door.app, ["releases", "pack", "--home", str(home), "--out", str(tmp_path / "m.tar.gz")])
+    assert (result.exit_code, result.output.split()[0]) == (0, "Packed")
+    with tarfile.open(tmp_path / "m.tar.gz") as archive:
+        assert "stages.json" in archive.getnames()

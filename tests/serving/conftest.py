@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -162,3 +164,20 @@ def logging_restored() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def can_only_read() -> Callable[[Path], tuple[str, ...]]:
+    """Makes a command before another one, which then can only read the folder, whoever runs it.
+
+    Skips the test where a process may not have mounts of its own.
+    """
+    command = ("unshare", "--map-root-user", "--mount")
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+
+    def can_only_read(folder: Path) -> tuple[str, ...]:
+        if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False).returncode:  # noqa: S603
+            pytest.skip("needs to mount a folder read-only: user namespaces are not allowed here")
+        return (*command, "sh", "-c", script, str(folder))
+
+    return can_only_read

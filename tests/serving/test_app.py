@@ -76,7 +76,7 @@ def test_a_posted_request_reaches_the_system_whole(client: TestClient, system: F
         "num_recommendations": 4,
         "session_id": "s",
         "context": {"device": "tv", "country": "NL"},
-        "filters": {"categories": ["Drama"], "languages": ["nl"], "max_maturity": 12},
+        "filters": {"categories": ["Drama"], "languages": ["nl"], "max_maturity": 12, "max_age_days": 7},
         "exclude": [100, "101", "elsewhere"],
     }
     answer = client.post(path, json=body).json()
@@ -84,7 +84,15 @@ def test_a_posted_request_reaches_the_system_whole(client: TestClient, system: F
     assert [item["video_id"] for item in answer["recommendations"]] == [102, 103, 104, 105]
     assert (asked.user_id, asked.k, asked.session_id, asked.device, asked.country) == (1, 4, "s", "tv", "NL")
     assert (asked.categories, asked.languages, asked.max_maturity) == (("Drama",), ("nl",), 12)
+    assert asked.max_age_days == 7
     assert (asked.exclude, asked.at, asked.request_id) == ((100, 101, "elsewhere"), 1_000_000.0, answer["request_id"])
+
+
+def test_a_country_may_be_asked_for_by_get(client: TestClient, system: FakeSystem) -> None:
+    assert client.get("/recommendations/1?country=DE").status_code == 200
+    assert client.get("/recommendations/1").status_code == 200
+    assert client.get("/recommendations/1?country=").status_code == 422
+    assert [one.country for one in system.asked] == ["DE", None]
 
 
 def test_an_anonymous_person_is_answered(client: TestClient) -> None:

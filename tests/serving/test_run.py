@@ -65,7 +65,8 @@ def test_one_worker_is_started_with_home_and_clock_in_the_environment(started: l
     (options,) = started
     assert options["app"] == "nextreel.serving.run:app_from_environment"
     assert (options["host"], options["port"], options["workers"]) == ("127.0.0.1", 8123, 1)
-    assert (options["loop"], options["http"], options["access_log"]) == ("uvloop", "httptools", False)
+    assert (options["loop"], options["access_log"]) == ("uvloop", False)
+    assert options["http"] == "nextreel.serving.protocol:LimitedHttp"  # by its name: a spawned worker finds it
     assert options["environ"]["NEXTREEL_HOME"] == str(Path("var").resolve())
     assert options["environ"]["NEXTREEL_CLOCK"] == "end"
     assert "PROMETHEUS_MULTIPROC_DIR" not in options["environ"]
@@ -99,6 +100,7 @@ def test_the_app_opens_the_system_of_the_environment(
     options = {
         "clock": "wall",
         "state_url": None,
+        "log_url": None,
         "feature_log": None,
         "feature_log_share": 0.1,
         "slate_cache_seconds": 0.0,
@@ -128,6 +130,7 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
     options = {
         "clock": "wall",
         "state_url": None,
+        "log_url": None,
         "feature_log": Path("/srv/features"),
         "feature_log_share": 0.5,
         "slate_cache_seconds": 0.0,

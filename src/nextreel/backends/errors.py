@@ -29,6 +29,10 @@ class Unreachable(NextreelError):
     """A backend's server did not answer, or refused to."""
 
 
+class NotWritable(NextreelError):
+    """A file was to be written where this process may only read."""
+
+
 class TooLarge(NextreelError):
     """A value is larger, or a write has more keys, than the backend takes."""
 

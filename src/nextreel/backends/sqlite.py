@@ -2,6 +2,9 @@
 
 Both run in WAL mode, where readers never wait for the writer. A write takes the lock at its start (BEGIN IMMEDIATE),
 so writers queue up to `BUSY_MILLISECONDS` instead of failing half-way when a read is upgraded to a write.
+
+A file in a folder that this process may not write (an image, a mount of a container platform) is read as it is, without
+locks, which would need files beside it: nobody can change it meanwhile. To write there is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from nextreel.backends.codec import decode_event, encode_event
-from nextreel.backends.errors import StillRead
+from nextreel.backends.errors import NotWritable, StillRead
 from nextreel.backends.memory import conflict
 from nextreel.types import Event
 
@@ -40,12 +43,14 @@ class _Database:
     """One connection per thread to one file; a thread that ends lets its connection go."""
 
     def __init__(self, path: Path, schema: str, synchronous: Literal["NORMAL", "FULL"]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._synchronous = synchronous
         self._inherited: list[_Connection] = []
+        self._fixed = _fixed(path)
         self._begin()
-        self.connection().executescript(schema)
+        if not self._fixed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection().executescript(schema)
 
     def _begin(self) -> None:
         self._pid = os.getpid()
@@ -67,14 +72,16 @@ class _Database:
 
     def _connect(self) -> _Connection:
         connection = sqlite3.connect(
-            self._path,
+            f"{self._path.absolute().as_uri()}?mode=ro&immutable=1" if self._fixed else self._path,
+            uri=self._fixed,
             timeout=BUSY_MILLISECONDS / 1000,
             isolation_level=None,
             check_same_thread=False,  # so that close() may close the connections of other threads
             factory=_Connection,
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        if not self._fixed:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         with self._lock:
             self._open.add(connection)
         self._local.connection = connection
@@ -83,6 +90,8 @@ class _Database:
     @contextmanager
     def transaction(self, begin: Literal["DEFERRED", "IMMEDIATE"]) -> Iterator[_Connection]:
         """A connection inside one transaction, committed at the end, rolled back by any error."""
+        if self._fixed and begin == "IMMEDIATE":
+            raise _not_writable(self._path, "to write in")
         connection = self.connection()
         connection.execute(f"BEGIN {begin}")
         try:
@@ -118,6 +127,29 @@ class _Database:
             for connection in list(self._open):
                 connection.close()
         self._begin()
+
+
+def _fixed(path: Path) -> bool:
+    """Whether the file can only be read. Raises `NotWritable` where that is not enough."""
+    folder = next(one for one in path.absolute().parents if one.exists())
+    if os.access(folder, os.W_OK):
+        return False
+    if not path.is_file():
+        raise _not_writable(path, "to make it in")
+    rest = path.with_name(f"{path.name}-wal")
+    if rest.is_file() and rest.stat().st_size:  # writes of a process that was killed; nobody may put them in place here
+        raise NotWritable(
+            f"Expected {path} closed by its last writer, got {rest.name} beside it in a folder that cannot be written. "
+            "Hint: open and close it once where it can be, as every command of nextreel does."
+        )
+    return True
+
+
+def _not_writable(path: Path, purpose: str) -> NotWritable:
+    return NotWritable(
+        f"Expected a folder that can be written for {path}, {purpose}, got one that cannot. "
+        "Hint: name another place by LOG_URL for events and STATE_URL for states, such as sqlite:///tmp/log.db."
+    )
 
 
 class SqliteKeyValue:

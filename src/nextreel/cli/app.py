@@ -22,6 +22,7 @@ from nextreel.cli import (
     process,
     recommend,
     releases,
+    sagemaker,
     serve,
     train,
     tune,
@@ -71,6 +72,7 @@ app.command()(recommend.recommend)
 app.command()(batch.batch)
 app.command()(batch.score)
 app.command()(serve.serve)
+app.command()(sagemaker.sagemaker)
 app.command()(value.value)
 app.add_typer(releases.app, name="releases")
 app.add_typer(keys.app, name="keys")

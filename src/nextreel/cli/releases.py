@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,9 @@ from nextreel.cli import show
 from nextreel.cli.options import HOME, Home
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nextreel.registry import Registry
 
-app = typer.Typer(help="List, show, promote and roll back releases.", no_args_is_help=True)
+app = typer.Typer(help="List, show, promote, roll back and pack releases.", no_args_is_help=True)
 
 Release = Annotated[str, typer.Argument(help="The release's id, as `nextreel releases list` prints it.")]
 
@@ -52,3 +51,15 @@ def promote(release: Release, home: Home = HOME) -> None:
 def rollback(home: Home = HOME) -> None:
     """Make the release that served before this one serve again."""
     show.out.print(f"Promoted {_registry(home).rollback()}")
+
+
+@app.command()
+def pack(
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("model.tar.gz"),
+    release: Annotated[str | None, typer.Option(help="Release; by default the one in production.")] = None,
+    home: Home = HOME,
+) -> None:
+    """Pack a release, and the states of people that training left, as SageMaker's archive of a model."""
+    from nextreel.serving import sagemaker
+
+    show.out.print(f"Packed {sagemaker.archive(home, out, release)} as {out}")

@@ -66,7 +66,8 @@ def _places(home: Path, feature_log: Path | None) -> AbstractContextManager[Plac
     from nextreel.system import opened_places
 
     settings = get_settings()
-    return opened_places(home, settings.shared_url, feature_log or settings.feature_log)
+    log_url = None if settings.log_url is None else settings.log_url.get_secret_value()
+    return opened_places(home, settings.shared_url, log_url, feature_log or settings.feature_log)
 
 
 def _id(places: Places, text: str) -> UserId:

@@ -17,8 +17,11 @@ from nextreel.serving.schemas import ProblemOut
 from nextreel.settings import Settings
 
 
-def create_app(serving: Serving, settings: Settings) -> FastAPI:
-    """The HTTP app of who serves, closed when it shuts down; other origins' scripts get no CORS headers."""
+def create_app(serving: Serving, settings: Settings, *, container: bool = False) -> FastAPI:
+    """The HTTP app of who serves, closed when it shuts down; other origins' scripts get no CORS headers.
+
+    A `container` of SageMaker has nothing but the two routes of its contract, not even its own documentation.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -34,11 +37,13 @@ def create_app(serving: Serving, settings: Settings) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         responses={422: {"model": ProblemOut, "description": "a field is missing or wrong"}},
+        openapi_url=None if container else "/openapi.json",
     )
     app.add_middleware(Holding, serving=serving)
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
-    for module in (recommendations, feedback, people, discovery, operations, sagemaker):
+    every = (recommendations, feedback, people, discovery, operations, sagemaker)
+    for module in (sagemaker,) if container else every:
         app.include_router(module.router(serving))
     security.install(app, settings)
     return app

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -145,7 +145,8 @@ def _maker(system: System, asked: Asked, people: Sequence[UserId], at: At) -> _M
 
 
 def _lists(system: System, people: Sequence[UserId], k: int, at: At, source: str | None) -> _Make:
-    recommender = system.recommender if source is None else system.recommender.alone(source)
+    # what is begun now may be over when the list is read
+    recommender = replace(system.recommender, resume=None) if source is None else system.recommender.alone(source)
     of_user, of_video = _column(people), _video_type(system)
 
     def make(which: slice, advance: Advance) -> pa.Table:

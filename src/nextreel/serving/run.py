@@ -27,6 +27,8 @@ HOME, CLOCK = "NEXTREEL_HOME", "NEXTREEL_CLOCK"
 FEATURE_LOG, FEATURE_LOG_SHARE = "FEATURE_LOG", "FEATURE_LOG_SHARE"  # as the settings read them
 FAILURE = "failure.txt"  # in the folder of the workers' metrics: why one could not start
 STARTUP_FAILURE = 3  # uvicorn's exit status of a worker that is not to be started again
+FACTORY = f"{__name__}:app_from_environment"  # by its name, for workers of their own
+PROTOCOL = "nextreel.serving.protocol:LimitedHttp"  # httptools, with a limit
 GRACE = 10  # seconds that requests under way have when the server is told to stop
 
 # Requests run side by side; a library's own threads would only take the cores from each other.
@@ -66,25 +68,30 @@ def serve(
     if not settings.api_keys:
         log.warning("no API keys are configured (API_KEYS): answering on this machine only", host=host)
     if workers == 1:
-        _run(host, port, workers, settings)
+        _run(FACTORY, host, port, settings)
         return
     with TemporaryDirectory(prefix="nextreel-workers-") as folder:
         os.environ[WORKERS] = folder
-        _run(host, port, workers, settings)
+        _run(FACTORY, host, port, settings, workers)
         failure = Path(folder) / FAILURE
         if failure.is_file():
             raise WorkerFailed(failure.read_text())
 
 
-def _run(host: str, port: int, workers: int, settings: Settings) -> None:
+def serve_app(app: FastAPI, host: str, port: int, settings: Settings) -> None:
+    """Serves the app in this process until told to stop."""
+    _run(app, host, port, settings)
+
+
+def _run(app: FastAPI | str, host: str, port: int, settings: Settings, workers: int = 1) -> None:
     uvicorn.run(
-        f"{__name__}:{app_from_environment.__name__}",
-        factory=True,
+        app,
+        factory=app is FACTORY,
         host=host,
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=PROTOCOL,
         ws="none",
         access_log=False,
         log_config=None,
@@ -99,25 +106,33 @@ def app_from_environment() -> FastAPI:
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     try:
-        system = _open(settings, None)
+        serving = opened(settings, Path(os.environ[HOME]), os.environ[CLOCK])
     except NextreelError as error:
         if multiprocessing.parent_process() is None:
             raise
         (Path(os.environ[WORKERS]) / FAILURE).write_text(str(error))
         sys.exit(STARTUP_FAILURE)
-    log.info("serving", release=system.release, home=os.environ[HOME], clock=os.environ[CLOCK])
-    return create_app(Serving(system, partial(_open, settings)), settings)
+    return create_app(serving, settings)
 
 
-def _open(settings: Settings, release: str | None) -> System:
+def opened(settings: Settings, home: Path, clock: str = "wall") -> Serving:
+    """Who serves the home's release in production as the settings say, ready to answer at once."""
+    opener = partial(_open, settings, home, clock)
+    system = opener(None)
+    log.info("serving", release=system.release, home=str(home), clock=clock)
+    return Serving(system, opener)
+
+
+def _open(settings: Settings, home: Path, clock: str, release: str | None) -> System:
     """The system of the release, or of the one in production, that has answered once."""
     from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
 
     system = open_system(
-        Path(os.environ[HOME]),
+        home,
         release,
-        clock="end" if os.environ[CLOCK] == "end" else "wall",
+        clock="end" if clock == "end" else "wall",
         state_url=settings.shared_url,
+        log_url=None if settings.log_url is None else settings.log_url.get_secret_value(),
         feature_log=settings.feature_log,
         feature_log_share=settings.feature_log_share,
         slate_cache_seconds=settings.slate_cache_seconds,

@@ -163,7 +163,9 @@ class VideoOut(BaseModel):
 class RecommendationOut(VideoOut):
     """One place of a slate."""
 
-    source: str = Field(description="the source that ranks the video best; promoted where the place was given to it")
+    source: str = Field(
+        description="the source that ranks it best; promoted, continue_watching or next_episode for a given place"
+    )
     promoted: bool = Field(description="the place was given to the video, whatever its score: show it so")
     reason: str
 
