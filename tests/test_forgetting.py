@@ -103,6 +103,11 @@ class World:
         self.log.close()
 
 
+@pytest.fixture(autouse=True)
+def _nobody_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "SETTLE", 0.0)
+
+
 @pytest.fixture
 def world(tmp_path: Path, catalogue: Catalogue, columns: Columns) -> Iterator[World]:
     world = World(tmp_path, catalogue, columns)

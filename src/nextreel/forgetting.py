@@ -12,6 +12,7 @@ import json
 import mmap
 import re
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ CURSORS, FEATURES, EVENTS, BYTES = "cursors", "feature log", "event log", "bytes
 PLACES = (LIVE, SNAPSHOTS, NAMES, CURSORS, FEATURES, EVENTS)
 _FOLDER, _SALT = "forgotten", "salt"
 _BATCH = 1000
+SETTLE = 0.5  # seconds in which servers write what they answered before they heard: their writers look every 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def forget(places: Places, user_id: UserId, at: float) -> Receipt:
             counts[NAMES] += named
         cursors = [(key, None) for key, owner in _cursors(places) if owner in marks]
         counts[CURSORS] = places.shared.erase(cursors)  # also without any: the file is rewritten without the states
+        if places.features is not None:
+            time.sleep(SETTLE)
         counts[FEATURES] = sum(feature_log.erase(file, _served_to(marks)) for file in places.answers())
         deeds.read()
         counts[EVENTS] = places.log.erase(deeds.before(marks))
