@@ -31,7 +31,8 @@ import numpy as np
 
 from nextreel.evaluation.lineage import commit, hardware, versions
 from nextreel.registry import MANIFEST, Registry
-from nextreel.system import open_system, state_folder
+from nextreel.store import state_folder
+from nextreel.system import open_system
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NEXTREEL = str(Path(sys.executable).with_name("nextreel"))

@@ -3,18 +3,20 @@
 A file is `MAGIC`, then frames. A frame is the length and the CRC-32 of its body (4 bytes each), the offset up to which
 the counters counted (8 bytes, -1 when they changed meanwhile; all little-endian), and the body in MessagePack: of the
 first frame the `Heading`, of every other one answer, `Served`. A frame is written by one call, so a killed process
-leaves whole frames and at most one that is cut off at the end of its file.
+leaves whole frames and at most one that is cut off at the end of its file. Where answers were erased, frames of zeros
+with the offset `ERASED` are left in their places.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import struct
 import threading
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -32,7 +34,7 @@ ROLL_BYTES = 64 * 1024 * 1024  # a file that has grown so large is followed by t
 WAITING = 256  # answers that wait for the writer at most; with a hundred candidates each about 10 MB
 PAUSE = 0.05  # seconds between the writer's looks: to wake it for every answer would cost the request 20 µs
 PATIENCE = 5.0  # seconds that `close` waits for the writer
-MOVED = -1
+MOVED, ERASED = -1, -2
 _FRAME = struct.Struct("<IIq")
 
 log = logging.getLogger(__name__)
@@ -133,7 +135,7 @@ class FeatureLog:
     ) -> None:
         if not 0 < share <= 1:
             raise NextreelError(f"Expected a share of requests above 0 and at most 1 for the feature log, got {share}.")
-        self._folder = folder
+        self.folder = folder
         self._heading = heading
         self._below = share * 2**32
         self._roll_bytes = roll_bytes
@@ -218,7 +220,7 @@ class FeatureLog:
 
     def _next_file(self) -> FileIO:
         heading = msgspec.structs.replace(self._heading, number=self._number)
-        file = FileIO(self._folder / f"{heading.release}-{heading.writer}-{self._number:05d}{SUFFIX}", "x")
+        file = FileIO(self.folder / f"{heading.release}-{heading.writer}-{self._number:05d}{SUFFIX}", "x")
         self._number += 1
         try:
             _put(file, MAGIC + frame(heading))
@@ -291,7 +293,8 @@ def scan(path: Path) -> LogFile:
             end = position + _FRAME.size + length
             if length == 0 or end > size:
                 break
-            answers.append((counted, position))
+            if counted != ERASED:
+                answers.append((counted, position))
             position = end
             file.seek(position)
         if answers:  # a power cut may leave the length of the last frame without its content
@@ -302,6 +305,23 @@ def scan(path: Path) -> LogFile:
         return LogFile(path, _heading.decode(head), tuple(answers), size - position)
     except msgspec.DecodeError as error:
         raise _damaged(path, len(MAGIC)) from error
+
+
+def erase(file: LogFile, whose: Callable[[Served], bool]) -> int:
+    """How many answers of the file were such; zeros are in their places, also while the file still grows."""
+    erased = 0
+    with file.path.open("rb+") as opened:
+        for _, position in file.answers:
+            if whose(file.read(position)):
+                opened.seek(position)
+                length = _FRAME.unpack(opened.read(_FRAME.size))[0]
+                nothing = bytes(length)
+                opened.seek(position)
+                opened.write(_FRAME.pack(length, zlib.crc32(nothing), ERASED) + nothing)
+                erased += 1
+        opened.flush()
+        os.fsync(opened.fileno())
+    return erased
 
 
 def _body(head: bytes, read: Any) -> bytes | None:

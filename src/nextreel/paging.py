@@ -167,6 +167,11 @@ class Pages:
         return slate_of(places, request, self._catalogue(), trace, record.release, record.level)
 
 
+def owner_of(name: str, body: bytes) -> UserId | None:
+    """Whose list a record of the shared store is of; None for nobody's."""
+    return _decode(name, body).request.user_id
+
+
 def places_of(slate: Slate) -> list[Place]:
     """The places of a slate as they can be kept; the scores of each objective stay behind."""
     columns = (

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -25,13 +24,14 @@ from nextreel.feature_log import MOVED, FeatureLog, Heading, Seen, writer_id
 from nextreel.features import fingerprint, names
 from nextreel.features.describe import Description
 from nextreel.features.person import of_person
+from nextreel.forgetting import Places, Receipt, forget
 from nextreel.growing import Growing
 from nextreel.paging import Page, Pages
 from nextreel.pipeline import Recommender, Store
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
 from nextreel.slates import Asked, SharedSlates, Slates
-from nextreel.store import LiveStore
+from nextreel.store import LiveStore, state_folder
 from nextreel.telemetry import observe_applied, timed
 from nextreel.types import (
     BoolArray,
@@ -41,6 +41,7 @@ from nextreel.types import (
     FloatArray,
     IdArray,
     KeyValue,
+    Kind,
     Matrix,
     Moment,
     NextreelError,
@@ -50,6 +51,8 @@ from nextreel.types import (
     UserId,
     UserState,
     VideoId,
+    integer_or_text,
+    session_person,
 )
 from nextreel.uploads import Change, Changes, Upload, entering
 from nextreel.why import Why, why
@@ -57,7 +60,6 @@ from nextreel.why import Why, why
 log = logging.getLogger(__name__)
 
 FOLLOW_EVERY = 0.1  # seconds between looks at the log for what other processes wrote
-_INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 CATALOGUE, CONFIG = "catalogue.arrow", "config.json"
 SHARED = "shared.db"  # in the home, unless another key-value store is named
 
@@ -77,6 +79,7 @@ class System:
         clock: Callable[[], float],
         value: str,
         declared: DeclaredValue,
+        places: Places,
         feature_log: FeatureLog | None = None,
         slates: Slates | None = None,
     ) -> None:
@@ -97,6 +100,7 @@ class System:
         self._adopted = growing.recommender  # the one that the formula was joined with
         self._revalue()
         self._feature_log = feature_log
+        self._places = places
         self._slates = Slates() if slates is None else slates
         self._followed = -np.inf
         self._integer_users = any(isinstance(user_id, int) for user_id in store.users()[:1])
@@ -256,6 +260,20 @@ class System:
         self._catch_up()
         return True
 
+    def merge(self, session_id: str, user_id: UserId, at: float) -> bool:
+        """Whether the session had done anything, which is the person's from now on; later deeds are a new session's."""
+        self._catch_up()
+        if self.store.user(session_person(session_id)).version == 0:
+            return False
+        self.feedback([Event(user_id, at, Kind.MERGE, session_id=session_id)])
+        return True
+
+    def forget(self, user_id: UserId) -> Receipt:
+        """Removes what the home knows of the person; every process has followed when it answers next."""
+        receipt = forget(self._places, user_id, self.now())
+        self._catch_up()
+        return receipt
+
     def follow(self) -> None:
         """Learns what other processes wrote and declared; looks at most every tenth of a second."""
         now = time.monotonic()
@@ -293,11 +311,11 @@ class System:
 
     def resolve_user(self, text: str) -> UserId:
         """The id as the data have it: an integer where theirs are and the text is one."""
-        return _integer(text) if self._integer_users else text
+        return integer_or_text(text) if self._integer_users else text
 
     def resolve_video(self, text: str) -> VideoId:
         """The id as the catalogue has it: an integer where its ids are and the text is one."""
-        return _integer(text) if self.catalogue.video_ids.dtype.kind == "i" else text
+        return integer_or_text(text) if self.catalogue.video_ids.dtype.kind == "i" else text
 
     def health(self) -> list[tuple[str, str, float]]:
         """Name, status (healthy, degraded, unhealthy) and milliseconds of each part."""
@@ -345,7 +363,7 @@ def open_system(
     those of other processes too.
     """
     release = release or production(home)
-    shared = open_key_value(_shared_url(home, state_url))
+    shared = _shared(home, state_url)
     growing, store, event_log, value = _load(home, release, overlay=shared, shared=shared, log_url=log_url)
     store.refresh = growing.follow
     store.follow()  # the newest event may be in the log
@@ -354,6 +372,7 @@ def open_system(
     kept = None
     if feature_log is not None:
         kept = FeatureLog(feature_log, heading(growing.recommender), feature_log_share)
+    places = Places(home, event_log, shared, feature_log)
     registry = Registry(home)
     metrics = registry.show(release).get("metrics", {})
     declared = DeclaredValue(home)
@@ -370,9 +389,19 @@ def open_system(
         clock=now,
         value=value,
         declared=declared,
+        places=places,
         feature_log=kept,
         slates=Slates(slate_cache_seconds, remembered),
     )
+
+
+@contextmanager
+def opened_places(home: Path, state_url: str | None, log_url: str | None, feature_log: Path | None) -> Iterator[Places]:
+    """Where the home keeps what people did, without a release; for servers may run beside it."""
+    if not home.is_dir():
+        raise NextreelError(f"Expected a home at {home}, found none. Hint: name the one that serves by --home.")
+    with closing(_event_log(home, log_url)) as event_log, closing(_shared(home, state_url)) as shared:
+        yield Places(home, event_log, shared, feature_log)
 
 
 @contextmanager
@@ -382,7 +411,7 @@ def replayed(home: Path, release: str, state_url: str | None = None) -> Iterator
     What the store follows is in memory alone: a server that runs beside it notices nothing.
     """
     none_yet = state_url is None and not (home / SHARED).exists()
-    shared = open_key_value("memory://" if none_yet else _shared_url(home, state_url))
+    shared = open_key_value("memory://") if none_yet else _shared(home, state_url)
     growing, store, event_log, _ = _load(home, release, overlay=open_key_value("memory://"), shared=shared)
     try:
         yield growing, store
@@ -409,10 +438,6 @@ def heading(recommender: Recommender) -> Heading:
     return Heading(recommender.release, columns, objectives, fingerprint(columns), writer_id())
 
 
-def _shared_url(home: Path, state_url: str | None) -> str:
-    return state_url or f"sqlite://{home / SHARED}"
-
-
 def _load(
     home: Path, release: str, *, overlay: KeyValue, shared: KeyValue, log_url: str | None = None
 ) -> tuple[Growing, LiveStore, ClosableEventLog, str]:
@@ -422,7 +447,7 @@ def _load(
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
-    event_log = open_log(log_url or f"sqlite://{home / 'log.db'}")
+    event_log = _event_log(home, log_url)
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, overlay, f"{release}/")
     ranker = load_ranker(folder)
 
@@ -445,19 +470,18 @@ def _load(
     return growing, store, event_log, config.ranker.value
 
 
-def state_folder(home: Path, release: str) -> Path:
-    """Where the state of a release lives."""
-    return home / "state" / release
+def _event_log(home: Path, log_url: str | None) -> ClosableEventLog:
+    return open_log(log_url or f"sqlite://{home / 'log.db'}")
+
+
+def _shared(home: Path, state_url: str | None) -> ClosableKeyValue:
+    return open_key_value(state_url or f"sqlite://{home / SHARED}")
 
 
 def _plain(ids: IdArray, row: int) -> VideoId:
     one = ids[row]
     plain: VideoId = one.item() if isinstance(one, np.generic) else one
     return plain
-
-
-def _integer(text: str) -> int | str:
-    return int(text) if _INTEGER.fullmatch(text) else text
 
 
 def _checked(check: Callable[[], bool]) -> tuple[str, float]:

@@ -5,6 +5,7 @@ Times are seconds since 1970-01-01 UTC as floats. A *row* is the dense index of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
@@ -27,6 +28,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 IdArray: TypeAlias = NDArray[Any]  # int64, or object holding str
 Codes: TypeAlias = Mapping[str, Mapping[int | str, int]]
 
+_INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 UNKNOWN = -1  # the code of a category, channel or language that the data leave empty, and the row of no video
 MINUTE, DAY = 60.0, 86_400.0
 
@@ -36,7 +38,7 @@ class NextreelError(Exception):
 
 
 class Kind(IntEnum):
-    """What a person did; the numbers are written to disk and never change."""
+    """What a person did; the numbers are written to disk and never change. Those of `RECORDS` are no deeds."""
 
     IMPRESSION = 0
     CLICK = 1
@@ -49,6 +51,31 @@ class Kind(IntEnum):
     HIDE = 8
     SUBSCRIBE = 9
     BLOCK = 10
+    MERGE = 11  # the log alone: what the session did is the person's
+    ERASE = 12  # the log alone: a person is forgotten
+
+
+RECORDS = (Kind.MERGE, Kind.ERASE)  # kinds that the log alone holds, about people and not about videos
+SESSION = "session:"  # what the id of everybody starts with who has no account yet
+
+
+def integer_or_text(text: str) -> int | str:
+    """The integer that the text is, else the text.
+
+    >>> [integer_or_text(text) for text in ("7", "-7", "007")]
+    [7, -7, '007']
+    """
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def session_person(session_id: str) -> UserId:
+    """The person that an anonymous session is."""
+    return SESSION + session_id
+
+
+def is_session(user_id: UserId | None) -> bool:
+    """Whether the person is an anonymous session."""
+    return isinstance(user_id, str) and user_id.startswith(SESSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,7 @@ class Event:
     event_id: str | None = None
     location: str | None = None  # where the person was: a country, a city, "home"
     surface: str | None = None  # which page or tab of the product showed the video
+    session_id: str | None = None  # of a MERGE: whose past becomes the person's
 
 
 _NONE: NDArray[np.int32] = np.empty(0, np.int32)  # a column that the source does not have
@@ -213,6 +241,7 @@ class UserState:
     known: bool = False
     subscribed: frozenset[int] = frozenset()  # codes of channels
     blocked: frozenset[int] = frozenset()  # codes of channels
+    told_at: dict[int, float] = field(default_factory=dict)  # channel -> time of the newest word on it
     watches: int = 0  # events that carried a watch time
     watch_seconds: float = 0.0  # their sum
     impressions: int = 0
@@ -443,6 +472,14 @@ class KeyValue(Protocol):
         """How many of the keys were there; they no longer are."""
         ...
 
+    def erase(self, items: Sequence[tuple[str, int | None]]) -> int:
+        """How many of (key, version) were there, None = at any version; no file of this process keeps their bytes."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted. Reads all keys on some backends: not for requests."""
+        ...
+
 
 class Conflict(NextreelError):
     """A write expected another version than the one that is there."""
@@ -457,6 +494,10 @@ class EventLog(Protocol):
 
     def read(self, after: int, limit: int = 1000) -> list[tuple[int, Event]]:
         """Events with an offset above `after`, oldest first."""
+        ...
+
+    def erase(self, offsets: Sequence[int]) -> int:
+        """How many of the offsets held an event; they hold none any more, and those of the others stay."""
         ...
 
 

@@ -15,7 +15,16 @@ from urllib.parse import quote
 
 import pytest
 
-from nextreel.backends import NotWritable, UnknownBackend, UnreadableRecord, open_blobs, open_key_value, open_log
+from nextreel.backends import (
+    NotWritable,
+    StillRead,
+    UnknownBackend,
+    UnreadableRecord,
+    open_blobs,
+    open_key_value,
+    open_log,
+    sqlite,
+)
 from nextreel.types import Conflict, Event, Kind, NextreelError
 
 APPENDS_FOREVER = """
@@ -141,6 +150,42 @@ def test_an_event_that_holds_something_else_is_refused_and_nothing_is_kept(tmp_p
         log.append([Event("ada", 1.0, Kind.LIKE, video_id=7), Event("ada", 2.0, Kind.LIKE, video_id=wrong)])  # type: ignore[arg-type]
     assert log.read(0) == []
     log.close()
+
+
+def test_what_a_file_erased_is_in_none_of_its_bytes(tmp_path: Path) -> None:
+    store, log = open_key_value(f"sqlite://{tmp_path}/kv.db"), open_log(f"sqlite://{tmp_path}/log.db")
+    secret = b"the-secret-of-ann"
+    for size in (10, 5_000, 50, 20_000):  # grows and shrinks, so that pages are left and taken again
+        store.put_many([("user/ann", secret * size, None), ("user/bob", b"bob's", None)])
+    log.append([Event("ann-the-person", 1.0, Kind.LIKE, "v"), Event("bob", 1.0, Kind.LIKE, "v")])
+
+    def everything() -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))
+
+    assert secret in everything()
+    assert b"ann-the-person" in everything()
+    store.delete(["user/ann"])
+    assert secret in everything()  # deleting alone leaves bytes behind
+    assert (store.erase([("user/ann", None)]), log.erase([1])) == (0, 1)
+    assert not any(word in everything() for word in (secret, b"user/ann", b"ann-the-person"))
+    assert store.get_many(["user/bob"]) == [(b"bob's", 4)]
+    assert [event.user_id for _, event in log.read(0)] == ["bob"]
+    store.close()
+    log.close()
+
+
+def test_a_reader_who_does_not_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_MILLISECONDS", 200)
+    store = open_key_value(f"sqlite://{tmp_path}/kv.db")
+    store.put_many([("a", b"1", None)])
+    reader = sqlite3.connect(tmp_path / "kv.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM key_value").fetchall()
+    with pytest.raises(StillRead, match=r"a reader who does not end.*Hint: end the reader and repeat"):
+        store.erase([("a", None)])
+    reader.close()
+    assert store.erase([("a", None)]) == 0
+    store.close()
 
 
 @pytest.fixture

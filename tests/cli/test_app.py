@@ -40,6 +40,7 @@ COMMANDS = {
     "releases": ["list", "show", "promote", "rollback", "pack"],
     "features": ["list", "verify", "history"],
     "keys": ["new"],
+    "users": ["forget", "verify-deleted"],
 }
 WHOLE = [[name, sub] if sub else [name] for name, subs in COMMANDS.items() for sub in (*subs, "")]
 

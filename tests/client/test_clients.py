@@ -106,6 +106,11 @@ def test_everything_can_be_asked_of_a_real_server(asks: Asks, served: Served) ->
     assert [one.video_id for one in ask("upload", video).videos] == ["new-1"]
     assert [one.new for one in ask("upload_all", [video]).videos] == [False]
     assert ask("withdraw", "new-1").status == "withdrawn"
+    clicked = Feedback(session_id="tab-1", event_type="like", video_id="v5")
+    assert ask("feedback", clicked).status == "accepted"
+    assert "v5" not in [one.video_id for one in ask("session_recommendations", "tab-1", 100).recommendations]
+    assert ask("merge", "tab-1", "somebody-new").merged
+    assert ask("forget", "somebody-new").counts["event log"] > 0
     assert ask("health").status == "healthy"
     assert [ask(name).status for name in ("live", "ready", "ping")] == ["alive", "ready", "ok"]
     assert ask("models").production == slate.model_version

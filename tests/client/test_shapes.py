@@ -52,6 +52,9 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "UploadedOut": shapes.Uploaded,
     "UploadsOut": shapes.Uploads,
     "WithdrawnOut": shapes.Withdrawn,
+    "MergeIn": shapes.Account,
+    "MergeOut": shapes.Merged,
+    "ReceiptOut": shapes.Receipt,
     "ProblemOut": shapes.Problem,
 }
 ONLY_IN_ERRORS = {"MissingOut"}  # its one sentence is the text of the `ApiError`

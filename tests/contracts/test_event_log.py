@@ -87,3 +87,39 @@ def test_threads_append_without_loss_and_readers_see_no_gap_filled_later(log: Cl
             seen += [offset for offset, _ in page]
     assert sorted(offsets) == seen
     assert len(set(seen)) == 80
+
+
+def test_what_is_erased_is_gone_and_the_offsets_of_others_stay(log: ClosableEventLog) -> None:
+    offsets = log.append([event(n, f"id-{n}") for n in range(6)])
+    assert log.erase([offsets[1], offsets[5], offsets[1], 10_000]) == 2
+    assert log.erase([offsets[1]]) == 0
+    assert log.erase([]) == 0
+    left = [0, 2, 3, 4]
+    assert log.read(0) == [(offsets[n], event(n, f"id-{n}")) for n in left]
+    assert log.read(offsets[0], limit=2) == [(offsets[n], event(n, f"id-{n}")) for n in (2, 3)]
+
+
+def test_an_offset_that_was_erased_is_not_given_again_and_its_event_id_is_free(log: ClosableEventLog) -> None:
+    offsets = log.append([event(1, "a"), event(2, "b")])
+    log.erase(offsets)
+    assert log.read(0) == []
+    (again,) = log.append([event(1, "a")])
+    assert again > max(offsets)
+    assert log.read(0) == [(again, event(1, "a"))]
+
+
+def test_readers_and_writers_go_on_while_events_are_erased(log: ClosableEventLog) -> None:
+    offsets = log.append([event(n) for n in range(40)])
+
+    def work(number: int) -> list[int]:
+        if number % 4 == 0:
+            return [log.erase(offsets[number : number + 2])]
+        return log.append([event(100 + number)])
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(work, range(40)))
+    kept = [one.user_id for _, one in log.read(0)]
+    assert [count for number, (count,) in enumerate(done) if number % 4 == 0] == [2] * 10
+    assert sorted(map(int, kept)) == sorted(
+        [n for n in range(40) if n % 4 > 1] + [100 + n for n in range(40) if n % 4 != 0]
+    )

@@ -233,3 +233,25 @@ def test_of_many_threads_that_expect_one_version_exactly_one_wins_each_round(sto
     assert sorted(itertools.chain(*won)) == list(range(rounds))
     last = next(number for number, versions in enumerate(won) if rounds - 1 in versions)
     assert store.get_many(["race"]) == [(b"%d" % last, rounds)]
+
+
+def test_keys_are_found_by_what_they_start_with(store: ClosableKeyValue) -> None:
+    keys = ["user/i/7", "user/s/7", "user/s/*", "user/s/ü?[a]", "users", "User/s/7", "a"]
+    store.put_many([(key, b"x", None) for key in keys])
+    store.put_many([("user/short", b"x", None)], seconds=0.01)
+    time.sleep(1.1)
+    assert store.keys("user/s/") == sorted(["user/s/7", "user/s/*", "user/s/ü?[a]"])
+    assert store.keys("user/s/*") == ["user/s/*"]
+    assert store.keys("user/s/ü?[") == ["user/s/ü?[a]"]
+    assert store.keys("") == sorted(keys)
+    assert store.keys("nothing") == []
+
+
+def test_a_key_is_erased_at_any_version_or_at_the_given_one_alone(store: ClosableKeyValue) -> None:
+    store.put_many([("a", b"1", None), ("b", b"1", None), ("c", b"1", None)])
+    store.put_many([("b", b"2", None)])
+    assert store.erase([("a", 1), ("b", 1), ("c", None), ("missing", None), ("missing", 1)]) == 2
+    assert store.get_many(["a", "b", "c"]) == [None, (b"2", 2), None]
+    assert (store.erase([("b", 2)]), store.erase([("b", None)]), store.erase([])) == (1, 0, 0)
+    store.put_many([("a", b"again", 0)])
+    assert store.get_many(["a"]) == [(b"again", 1)]

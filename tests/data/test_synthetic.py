@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nextreel.data import World, load, synthetic
+from nextreel.data.schemas import KIND_NAMES
 from nextreel.data.world import plan as plans
 from nextreel.data.world.plan import END
 from nextreel.data.world.truth import Truth, attraction
@@ -133,7 +134,7 @@ def test_titles_can_be_read_and_do_not_repeat(large: World) -> None:
 
 
 def test_all_kinds_of_answers_happen_and_watches_have_a_length(world: World) -> None:
-    assert set(world.interactions["kind"]) == {kind.name.lower() for kind in Kind}
+    assert set(world.interactions["kind"]) == set(KIND_NAMES)
     watches = world.interactions.filter(pl.col("kind") == "watch").join(world.videos, on="video_id")
     assert watches["watch_time"].null_count() == 0
     assert (watches["watch_time"] <= watches["duration"] + 0.1).all()

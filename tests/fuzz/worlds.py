@@ -18,8 +18,7 @@ from nextreel.backends import open_key_value
 from nextreel.backends.memory import MemoryEventLog
 from nextreel.listed import Rights
 from nextreel.relevance import Relevance
-from nextreel.store import LiveStore, MemoryStore
-from nextreel.store.live import write_snapshot
+from nextreel.store import LiveStore, MemoryStore, write_snapshot
 from nextreel.store.memory import relevance_of
 from nextreel.training.fit import fit_models
 from nextreel.types import (

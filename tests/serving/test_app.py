@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nextreel.data.schemas import KIND_NAMES
 from nextreel.serving.schemas import EventType
 from nextreel.telemetry import configure_logging
 from nextreel.types import Kind
@@ -200,7 +201,7 @@ def test_feedback_about_nothing_known_is_refused_and_not_logged(client: TestClie
 
 
 def test_every_kind_of_event_has_a_name_here() -> None:
-    assert list(get_args(EventType)) == [kind.name.lower() for kind in Kind]
+    assert list(get_args(EventType)) == list(KIND_NAMES)
 
 
 def test_similar_videos_and_trending_ones(client: TestClient) -> None:

@@ -25,7 +25,8 @@ from nextreel.serving import current
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.settings import Settings
-from nextreel.system import System, open_system, state_folder
+from nextreel.store import state_folder
+from nextreel.system import System, open_system
 
 ADMIN = Settings(api_keys=(), admin_on_loopback=True)
 RELEASE = "nextreel_release_info{"

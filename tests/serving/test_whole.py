@@ -259,4 +259,4 @@ def test_a_cursor_of_somebody_else_or_with_other_wishes_is_refused(server: TestC
         assert "Hint: ask for the first page again" in wrong.json()["detail"]
     mixed = server.post("/recommend", json={"user_id": SOMEONE, "cursor": cursor, "exclude": [1]})
     assert mixed.status_code == 422
-    assert "a cursor goes with user_id and num_recommendations alone" in mixed.json()["detail"]
+    assert "a cursor goes with who asks and num_recommendations alone" in mixed.json()["detail"]

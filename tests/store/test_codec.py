@@ -39,6 +39,7 @@ def states(draw: st.DrawFn) -> UserState:
     state.shown_rows = np.array([row for row, _ in shown], np.int32)
     state.shown_at = np.array([at for _, at in shown], np.float64)
     state.partly = draw(st.dictionaries(st.integers(0, 2**31 - 1), st.tuples(st.floats(0, 1e6), st.floats(0, 4e9))))
+    state.told_at = draw(st.dictionaries(st.integers(0, 9), st.floats(0, 4e9), max_size=4))
     return state
 
 
@@ -64,6 +65,7 @@ def test_a_state_comes_back_as_it_was(state: UserState) -> None:
     for name in ("shown_rows", "shown_at"):
         assert getattr(back, name).dtype == getattr(state, name).dtype
         np.testing.assert_array_equal(getattr(back, name), getattr(state, name))
+    assert back.told_at == state.told_at
     for name in ("rows", "at", "kinds", "weights"):
         stored, original = getattr(back.history, name), getattr(state.history, name)
         assert stored.dtype == original.dtype
@@ -100,5 +102,5 @@ def test_a_state_of_the_version_before_is_read_without_what_it_did_not_have() ->
     assert (back.profile.country, back.history.rows.tolist(), back.version, back.offset) == ("DE", [3], 7, 9)
     assert (back.subscribed, back.blocked) == (frozenset({1}), frozenset({2}))
     assert (back.impressions, back.full_watches) == (3, 1)
-    assert (back.shown_rows.tolist(), back.shown_at.tolist(), back.partly) == ([], [], {})
+    assert (back.shown_rows.tolist(), back.shown_at.tolist(), back.partly, back.told_at) == ([], [], {}, {})
     assert decode("ann", encode(back)).profile == back.profile

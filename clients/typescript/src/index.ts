@@ -14,12 +14,12 @@ export function connect({ baseUrl, apiKey }: { baseUrl: string; apiKey?: string 
 
 /** The pages of one list without repeats, until it ends; throws the problem document of a refusal. */
 export async function* pages(client: Client, wanted: RecommendationsIn): AsyncGenerator<RecommendationsOut> {
-  const { user_id, num_recommendations } = wanted;
+  const { user_id, session_id, num_recommendations } = wanted;
   let body: RecommendationsIn = { ...wanted, paged: true };
   for (;;) {
     const { data } = await recommend({ client, body, throwOnError: true });
     yield data;
     if (data.cursor === null) return;
-    body = { user_id, num_recommendations, cursor: data.cursor };
+    body = { user_id, session_id, num_recommendations, cursor: data.cursor };
   }
 }

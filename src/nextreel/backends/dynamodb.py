@@ -194,9 +194,38 @@ class DynamoKeyValue:
         """How many of the keys were there; each is deleted by itself."""
         return sum(self._delete(self._key(key)) for key in keys)
 
-    def _delete(self, name: str, *, expired: bool = False) -> bool:
-        """Whether something was there; with `expired`, only what has expired is deleted."""
+    def erase(self, items: Sequence[tuple[str, int | None]]) -> int:
+        """How many of the keys were there, at the version where one is given; each is deleted by itself."""
+        return sum(self._delete(self._key(key), version=version) for key, version in items)
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted; the whole table is read."""
+        asked: Item = {
+            "TableName": self._table,
+            "FilterExpression": "begins_with(#key, :prefix) AND (attribute_not_exists(#expires) OR #expires > :now)",
+            "ProjectionExpression": "#key",
+            "ExpressionAttributeNames": {"#key": "key", "#expires": "expires"},
+            "ExpressionAttributeValues": {":prefix": {"S": self._prefix + prefix}, **_now()},
+            "ConsistentRead": True,
+        }
+        found: list[str] = []
+        while True:
+            with self._reached():
+                answer = self._client.scan(**asked)
+            found += [item["key"]["S"].removeprefix(self._prefix) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return sorted(found)
+            asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _delete(self, name: str, *, expired: bool = False, version: int | None = None) -> bool:
+        """Whether something was there; with `expired` or a version, only what has expired or is of it is deleted."""
         asked: Item = {"TableName": self._table, "Key": {"key": {"S": name}}, "ReturnValues": "ALL_OLD"}
+        if version is not None:
+            asked |= {
+                "ConditionExpression": "#version = :version",
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":version": {"N": str(version)}},
+            }
         if expired:
             asked |= {
                 "ConditionExpression": "#expires <= :now",
@@ -210,7 +239,7 @@ class DynamoKeyValue:
                     there: Item = self._client.delete_item(**asked).get("Attributes", {})
             except Unreachable as error:
                 codes = _codes(error.__cause__)
-                if expired and codes & _FAILED:  # somebody was faster: it is deleted, or written anew
+                if (expired or version is not None) and codes & _FAILED:  # it is deleted, or written anew
                     return False
                 if not codes & _AGAIN:
                     raise

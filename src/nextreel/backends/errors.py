@@ -35,3 +35,7 @@ class NotWritable(NextreelError):
 
 class TooLarge(NextreelError):
     """A value is larger, or a write has more keys, than the backend takes."""
+
+
+class StillRead(NextreelError):
+    """Somebody reads what was to be overwritten, and does not end."""

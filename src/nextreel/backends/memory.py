@@ -60,6 +60,19 @@ class MemoryKeyValue:
             self._bury()
             return sum(self._items.pop(key, None) is not None for key in keys)
 
+    def erase(self, items: Sequence[tuple[str, int | None]]) -> int:
+        """How many of the keys were there, at the version where one is given."""
+        with self._lock:
+            self._bury()
+            there = [key for key, version in items if version in (None, self._items.get(key, (b"", 0))[1])]
+            return sum(self._items.pop(key, None) is not None for key in there)
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted."""
+        with self._lock:
+            self._bury()
+            return sorted(key for key in self._items if key.startswith(prefix))
+
     def _bury(self) -> None:
         """Removes what has expired."""
         while self._next and self._next[0][0] <= time.monotonic():
@@ -76,7 +89,7 @@ class MemoryEventLog:
     """A log in one list, safe for threads; offsets start at 1."""
 
     def __init__(self) -> None:
-        self._events: list[Event] = []
+        self._events: list[Event | None] = []  # None where one was erased
         self._offsets: dict[str, int] = {}  # event_id -> offset
         self._lock = threading.Lock()
 
@@ -96,9 +109,28 @@ class MemoryEventLog:
 
     def read(self, after: int, limit: int = 1000) -> list[tuple[int, Event]]:
         """At most `limit` events above offset `after`, oldest first."""
-        first = max(after, 0)
+        found: list[tuple[int, Event]] = []
         with self._lock:
-            return list(enumerate(self._events[first : first + max(limit, 0)], first + 1))
+            for offset in range(max(after, 0) + 1, len(self._events) + 1):
+                if len(found) >= limit:
+                    break
+                event = self._events[offset - 1]
+                if event is not None:
+                    found.append((offset, event))
+        return found
+
+    def erase(self, offsets: Sequence[int]) -> int:
+        """How many of the offsets held an event; their event ids are free again."""
+        erased = 0
+        with self._lock:
+            for offset in offsets:
+                event = self._events[offset - 1] if 0 < offset <= len(self._events) else None
+                if event is not None:
+                    self._events[offset - 1] = None
+                    erased += 1
+                    if event.event_id is not None:
+                        del self._offsets[event.event_id]
+        return erased
 
     def close(self) -> None:
         """Nothing to let go of; here because every backend can be closed."""

@@ -49,6 +49,16 @@ end
 return false
 """
 
+# ARGV: for each key the version that is expected ('' for any).
+_ERASE = f"""
+local erased = 0
+for i, key in ipairs(KEYS) do
+  local found = tonumber(redis.call('GETRANGE', key, 0, {_DIGITS - 1}))
+  if found and (ARGV[i] == '' or tonumber(ARGV[i]) == found) then erased = erased + redis.call('DEL', key) end
+end
+return erased
+"""
+
 
 class RedisKeyValue:
     """A key-value store of one server; safe between threads, connects when it is first used."""
@@ -76,6 +86,7 @@ class RedisKeyValue:
             retry=Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), RETRIES),
         )
         self._write = self._client.register_script(_WRITE)
+        self._erase = self._client.register_script(_ERASE)
 
     def __repr__(self) -> str:
         return f"RedisKeyValue({self._shown!r})"
@@ -123,6 +134,22 @@ class RedisKeyValue:
             return 0
         with self._reached():
             return self._client.delete(*(self._key(key) for key in keys))
+
+    def erase(self, items: Sequence[tuple[str, int | None]]) -> int:
+        """How many of the keys were there, at the version where one is given; the server's own files follow later."""
+        if not items:
+            return 0
+        versions = ["" if version is None else str(version) for _, version in items]
+        with self._reached():
+            return int(self._erase(keys=[self._key(key) for key, _ in items], args=versions))
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted."""
+        start = self._key(prefix).decode()
+        pattern = "".join(f"\\{letter}" if letter in "*?[]\\^-" else letter for letter in start) + "*"
+        with self._reached():
+            found = {key.decode() for key in self._client.scan_iter(match=pattern.encode(), count=1000)}
+        return sorted(key.removeprefix(self._prefix) for key in found)
 
     def close(self) -> None:
         """Closes all connections; a store that is used again opens new ones."""

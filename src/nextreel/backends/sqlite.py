@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from nextreel.backends.codec import decode_event, encode_event
-from nextreel.backends.errors import NotWritable
+from nextreel.backends.errors import NotWritable, StillRead
 from nextreel.backends.memory import conflict
 from nextreel.types import Event
 
@@ -105,6 +105,24 @@ class _Database:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+    def scrub(self) -> None:
+        """Rewrites the file, so that what was deleted is in none of its bytes, nor in those of its write-ahead log.
+
+        Writers wait meanwhile. Raises `StillRead` while a reader holds the file as it was.
+        """
+        connection = self.connection()
+        connection.execute("VACUUM")  # deleted rows, and what pages kept of rows that moved on
+        deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() < deadline:  # another checkpoint is under way, which SQLite does not wait for
+                time.sleep(0.01)
+                continue
+            raise StillRead(
+                f"Expected {self._path} to be read by nobody for a moment in {BUSY_MILLISECONDS // 1000} seconds, got "
+                "a reader who does not end. What was deleted is gone from the rows, not yet from all bytes. "
+                "Hint: end the reader and repeat."
+            )
 
     def close(self) -> None:
         """Closes every thread's connection; a thread that goes on gets a new one."""
@@ -220,6 +238,25 @@ class SqliteKeyValue:
                 connection.execute(_BURY, (time.time(),))
             return sum(connection.execute("DELETE FROM key_value WHERE key = ?", (key,)).rowcount for key in keys)
 
+    def erase(self, items: Sequence[tuple[str, int | None]]) -> int:
+        """How many of the keys were there, at the version where one is given; the file is rewritten without them."""
+        query = "DELETE FROM key_value WHERE key = ?1 AND (?2 IS NULL OR version = ?2)"
+        with self._database.transaction("IMMEDIATE") as connection:
+            connection.execute(_BURY, (time.time(),))
+            erased = sum(connection.execute(query, item).rowcount for item in items)
+            connection.execute("DELETE FROM expiring WHERE key NOT IN (SELECT key FROM key_value)")
+        self._database.scrub()
+        return erased
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted."""
+        query = (
+            "SELECT key FROM key_value WHERE substr(key, 1, ?) = ? "
+            "AND NOT EXISTS (SELECT 1 FROM expiring WHERE expiring.key = key_value.key AND until <= ?)"
+        )
+        found = self._database.connection().execute(query, (len(prefix), prefix, time.time()))
+        return sorted(key for (key,) in found)
+
     def close(self) -> None:
         """Closes the file in every thread."""
         self._database.close()
@@ -257,6 +294,15 @@ class SqliteEventLog:
         query = "SELECT offset, body FROM events WHERE offset > ? ORDER BY offset LIMIT ?"
         rows = self._database.connection().execute(query, (after, max(limit, 0))).fetchall()
         return [(offset, decode_event(body)) for offset, body in rows]
+
+    def erase(self, offsets: Sequence[int]) -> int:
+        """How many of the offsets held an event; the file is rewritten without them, and their ids are free again."""
+        with self._database.transaction("IMMEDIATE") as connection:
+            erased = sum(
+                connection.execute("DELETE FROM events WHERE offset = ?", (offset,)).rowcount for offset in offsets
+            )
+        self._database.scrub()
+        return erased
 
     def close(self) -> None:
         """Closes the file in every thread."""

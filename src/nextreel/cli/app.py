@@ -27,6 +27,7 @@ from nextreel.cli import (
     serve,
     train,
     tune,
+    users,
     value,
     versions,
     videos,
@@ -79,6 +80,7 @@ app.command()(value.value)
 app.add_typer(releases.app, name="releases")
 app.add_typer(videos.app, name="videos")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 features.app.command()(historical.history)
 app.add_typer(features.app, name="features")
 

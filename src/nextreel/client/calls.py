@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from nextreel.client.shapes import (
     Accepted,
+    Account,
     AllAccepted,
     Experiments,
     Features,
@@ -21,7 +22,9 @@ from nextreel.client.shapes import (
     Id,
     Invocation,
     Invoked,
+    Merged,
     Models,
+    Receipt,
     Recommendations,
     Serves,
     Status,
@@ -60,11 +63,16 @@ _recommendations, _why, _videos = _json(Recommendations), _json(Why), _json(Vide
 _accepted, _all_accepted = _json(Accepted), _json(AllAccepted)
 _serves, _features, _experiments = _json(Serves), _json(Features), _json(Experiments)
 _uploads, _withdrawn = _json(Uploads), _json(Withdrawn)
+_merged, _receipt = _json(Merged), _json(Receipt)
 _invoked, _status, _health, _models = _json(Invoked), _json(Status), _json(Health), _json(Models)
 
 
 def _path(*parts: Id) -> str:
     return "".join(f"/{quote(str(part), safe='')}" for part in parts)
+
+
+def _page(n: int, paged: bool) -> dict[str, str]:
+    return {"n": str(n)} | ({"paged": "true"} if paged else {})
 
 
 def _said(**query: str | None) -> dict[str, str]:
@@ -75,7 +83,7 @@ def recommendations(
     user_id: Id, n: int = 10, country: str | None = None, paged: bool = False, cursor: str | None = None
 ) -> Call[Recommendations]:
     """The best n videos for the user now, or a list's next page; a user nobody knows gets a cold-start list."""
-    query = {"n": str(n)} | ({"paged": "true"} if paged else {}) | _said(country=country, cursor=cursor)
+    query = _page(n, paged) | _said(country=country, cursor=cursor)
     return Call("GET", _path("recommendations", user_id), _recommendations, query)
 
 
@@ -88,7 +96,12 @@ def next_page(wanted: Wanted, page: Recommendations) -> Wanted | None:
     """What asks for the page after this one, None where the list ends."""
     if page.cursor is None:
         return None
-    return Wanted(user_id=wanted.user_id, num_recommendations=wanted.num_recommendations, cursor=page.cursor)
+    return Wanted(
+        user_id=wanted.user_id,
+        session_id=wanted.session_id,
+        num_recommendations=wanted.num_recommendations,
+        cursor=page.cursor,
+    )
 
 
 def explain(user_id: Id, video_id: Id, n: int = 10, country: str | None = None) -> Call[Why]:
@@ -133,6 +146,25 @@ def upload_all(videos: Sequence[Upload]) -> Call[Uploads]:
 def withdraw(video_id: Id) -> Call[Withdrawn]:
     """Takes the video out of every list; what people did with it still counts."""
     return Call("DELETE", _path("videos", video_id), _withdrawn)
+
+
+def session_recommendations(
+    session_id: str, n: int = 10, paged: bool = False, cursor: str | None = None
+) -> Call[Recommendations]:
+    """The best n videos for an anonymous session now, or a list's next page, by what was done in it."""
+    query = _page(n, paged) | _said(cursor=cursor)
+    return Call("GET", _path("sessions", session_id, "recommendations"), _recommendations, query)
+
+
+def merge(session_id: str, user_id: Id) -> Call[Merged]:
+    """What was done in the session is the user's from now on; what is done in it later is a new session's."""
+    body = msgspec.json.encode(Account(user_id=user_id))
+    return Call("POST", _path("sessions", session_id, "merge"), _merged, body=body)
+
+
+def forget(user_id: Id) -> Call[Receipt]:
+    """Removes all that is known of the user, and of sessions merged into them."""
+    return Call("DELETE", _path("users", user_id), _receipt)
 
 
 def health() -> Call[Health]:

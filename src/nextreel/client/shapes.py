@@ -51,11 +51,11 @@ class Filters(Asked, frozen=True, kw_only=True):
 
 
 class Wanted(Asked, frozen=True, kw_only=True):
-    """A request for a slate; without a user the answer is for a person nobody knows."""
+    """A request for a slate; without a user and a session the answer is for a person nobody knows."""
 
     user_id: Id | None = None
     num_recommendations: int = 10
-    session_id: str | None = None
+    session_id: str | None = None  # who asks, while there is no user_id
     context: Context = Context()
     filters: Filters = Filters()
     exclude: tuple[Id, ...] = ()  # videos not to show
@@ -64,9 +64,13 @@ class Wanted(Asked, frozen=True, kw_only=True):
 
 
 class Feedback(Asked, frozen=True, kw_only=True):
-    """One thing a person did. `subscribe` and `block` are about a channel, everything else about a video."""
+    """One thing a person did. `subscribe` and `block` are about a channel, everything else about a video.
 
-    user_id: Id
+    With a session_id alone it is an anonymous session's; with both, what the session did becomes the user's as well.
+    """
+
+    user_id: Id | None = None
+    session_id: str | None = None  # who did it, while there is no user_id
     event_type: EventType
     video_id: Id | None = None
     item_id: Id | None = None  # another name of video_id
@@ -101,6 +105,12 @@ class Upload(Asked, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()  # where it may be shown; everywhere if left out
     available_from: float | str | None = None  # as published_at
     available_until: float | str | None = None
+
+
+class Account(Asked, frozen=True, kw_only=True):
+    """Whose account a session turned out to be."""
+
+    user_id: Id
 
 
 class Invocation(Asked, frozen=True, kw_only=True):
@@ -339,6 +349,25 @@ class Withdrawn(Answer, frozen=True, kw_only=True):
 
     status: str
     video_id: Id
+    request_id: str
+
+
+class Merged(Answer, frozen=True, kw_only=True):
+    """What the session did is the user's; `merged` is False where it had done nothing."""
+
+    user_id: Id
+    merged: bool
+    request_id: str
+
+
+class Receipt(Answer, frozen=True, kw_only=True):
+    """That a person was forgotten, without saying who."""
+
+    receipt_id: str
+    erased_at: str
+    digest: str  # of the id, salted: who has the id and the home can check it
+    counts: dict[str, int]  # place → records of the person that were there
+    releases: list[str]  # whose states were searched
     request_id: str
 
 

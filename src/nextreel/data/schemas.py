@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nextreel.types import Kind
+from nextreel.types import RECORDS, Kind
 
 CellType = Literal["id", "text", "kind", "number", "whole", "time", "flag", "list", "maturity"]
 
-KIND_NAMES = tuple(kind.name.lower() for kind in Kind)
+KIND_NAMES = tuple(kind.name.lower() for kind in Kind if kind not in RECORDS)
 
 
 _WORDS: dict[CellType, str] = {

@@ -15,7 +15,7 @@ from nextreel.paging import Page, UnknownCursor
 from nextreel.serving.edge import request_id
 from nextreel.serving.problems import Problem
 from nextreel.telemetry import observe_slate, timed
-from nextreel.types import UNKNOWN, Catalogue, Request, Slate, UserId, VideoId
+from nextreel.types import SESSION, UNKNOWN, Catalogue, Request, Slate, UserId, VideoId, is_session, session_person
 
 if TYPE_CHECKING:
     from nextreel.system import System
@@ -29,8 +29,20 @@ def reply(content: Any, status: int = 200) -> Response:
 
 
 def user(system: System, given: int | str) -> UserId:
-    """The user's id as the data have it."""
-    return _resolved(system.resolve_user, given)
+    """The user's id as the data have it; a 422 for one that looks like a session's."""
+    user_id = _resolved(system.resolve_user, given)
+    if is_session(user_id):
+        raise Problem(
+            422, f"Expected a user_id that does not start with '{SESSION}'. Hint: send the rest as session_id."
+        )
+    return user_id
+
+
+def person(system: System, user_id: int | str | None, session_id: str | None) -> UserId | None:
+    """Who it is: the user, else the anonymous session, else nobody."""
+    if user_id is not None:
+        return user(system, user_id)
+    return None if session_id is None else session_person(session_id)
 
 
 def video(system: System, given: int | str) -> VideoId:
@@ -91,7 +103,7 @@ def slate_reply(system: System, made: Callable[[], Page | Slate]) -> Response:
     ]
     return reply(
         {
-            "user_id": request.user_id,
+            "user_id": None if is_session(request.user_id) else request.user_id,
             "recommendations": recommendations,
             "cursor": cursor,
             "request_id": request.request_id,

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "recommendations", "description": "Lists for one person, and why a video is or is not in them."},
     {"name": "feedback", "description": "What people do, as it happens; the next lists reflect it."},
     {"name": "videos", "description": "Videos that come, are told anew or go while lists are answered."},
+    {"name": "people", "description": "Sessions that turn out to be an account, and people who want to be forgotten."},
     {"name": "discovery", "description": "Lists of videos that are nobody's in particular."},
     {"name": "operations", "description": "What operators and their machines ask: health, metrics, releases."},
     {"name": "sagemaker", "description": "The contract of a SageMaker endpoint, for the same system."},

@@ -21,7 +21,7 @@ from nextreel.registry import Registry
 from nextreel.serving import run
 from nextreel.serving.app import create_app
 from nextreel.settings import Settings, get_settings
-from nextreel.system import state_folder
+from nextreel.store import state_folder
 from nextreel.telemetry import configure_logging
 from nextreel.types import NextreelError
 

@@ -89,31 +89,36 @@ class FiltersIn(_In):
 
 
 class RecommendationsIn(_In):
-    """A request for a slate; without a user the answer is for a person nobody knows."""
+    """A request for a slate; without a user and a session the answer is for a person nobody knows."""
 
     user_id: Id | None = None
     num_recommendations: StrictInt = Field(default=10, ge=1, le=MAX_ITEMS)
-    session_id: Text | None = None
+    session_id: Text | None = Field(default=None, description="who asks, while there is no user_id")
     context: ContextIn = ContextIn()
     filters: FiltersIn = FiltersIn()
     exclude: tuple[Id, ...] = Field(default=(), max_length=MAX_EXCLUDED, description="videos not to show")
     paged: StrictBool = Field(default=False, description="whether the answer has a cursor, by which the list goes on")
     cursor: Text | None = Field(
         default=None,
-        description="of the page before, for the next one; goes with user_id and num_recommendations",
+        description="of the page before, for the next one; goes with who asks and num_recommendations",
     )
 
     @model_validator(mode="after")
     def _goes_on_as_it_began(self) -> RecommendationsIn:
-        if self.cursor is not None and self.model_fields_set - {"user_id", "num_recommendations", "paged", "cursor"}:
-            raise ValueError("a cursor goes with user_id and num_recommendations alone; all else is as it was")
+        going_on = {"user_id", "session_id", "num_recommendations", "paged", "cursor"}
+        if self.cursor is not None and self.model_fields_set - going_on:
+            raise ValueError("a cursor goes with who asks and num_recommendations alone; all else is as it was")
         return self
 
 
 class FeedbackIn(_In):
-    """One thing a person did. `subscribe` and `block` are about a channel, everything else about a video."""
+    """One thing a person did. `subscribe` and `block` are about a channel, everything else about a video.
 
-    user_id: Id
+    With a session_id alone it is an anonymous session's; with both, what the session did becomes the user's as well.
+    """
+
+    user_id: Id | None = None
+    session_id: Text | None = Field(default=None, description="who did it, while there is no user_id")
     event_type: EventType
     video_id: Id | None = None
     item_id: Id | None = Field(default=None, description="another name of video_id")
@@ -139,6 +144,12 @@ class FeedbackIn(_In):
         if subject is None:  # the validator below has made sure
             raise ValueError("an event is about a video or a channel")
         return subject
+
+    @model_validator(mode="after")
+    def _somebody(self) -> FeedbackIn:
+        if self.user_id is None and self.session_id is None:
+            raise ValueError("an event needs user_id or session_id")
+        return self
 
     @model_validator(mode="after")
     def _one_subject(self) -> FeedbackIn:
@@ -187,6 +198,12 @@ OneOrMoreVideos: TypeAlias = Annotated[
     Annotated[VideoIn, Tag("video")] | Annotated[VideosIn, Tag("videos")],
     Discriminator(lambda given: "videos" if isinstance(given, list) else "video"),
 ]
+
+
+class MergeIn(_In):
+    """Whose account a session turned out to be."""
+
+    user_id: Id
 
 
 class InvocationIn(_In):
@@ -308,6 +325,25 @@ class WithdrawnOut(BaseModel):
 
     status: Literal["withdrawn"]
     video_id: int | str
+    request_id: str
+
+
+class MergeOut(BaseModel):
+    """What the session did is the user's; `merged` is false where it had done nothing."""
+
+    user_id: int | str
+    merged: bool
+    request_id: str
+
+
+class ReceiptOut(BaseModel):
+    """That a person was forgotten, without saying who."""
+
+    receipt_id: str
+    erased_at: str
+    digest: str = Field(description="of the id, salted: who has the id and the home can check it")
+    counts: dict[str, int] = Field(description="place → records of the person that were there")
+    releases: list[str] = Field(description="whose states were searched")
     request_id: str
 
 

@@ -2,8 +2,9 @@
 
 from nextreel.store.bounded import BoundedStore, bounded, within
 from nextreel.store.counters import Counters, uploaded_at
-from nextreel.store.live import LiveStore, write_snapshot
+from nextreel.store.live import LiveStore
 from nextreel.store.memory import MemoryStore
+from nextreel.store.snapshots import state_folder, write_snapshot
 
 __all__ = [
     "BoundedStore",
@@ -11,6 +12,7 @@ __all__ = [
     "LiveStore",
     "MemoryStore",
     "bounded",
+    "state_folder",
     "uploaded_at",
     "within",
     "write_snapshot",

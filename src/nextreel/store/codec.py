@@ -9,7 +9,7 @@ from nextreel.history import History
 from nextreel.types import NextreelError, Profile, UserId, UserState
 
 _VERSION = b"\x04"
-_READ = (b"\x03", _VERSION)  # 3 is without what was shown and what was watched in part
+_READ = (b"\x03", _VERSION)  # 3 is without what was shown or watched in part, and when channels were spoken of
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -30,6 +30,7 @@ class _Stored(msgspec.Struct, array_like=True):
     shown_rows: bytes = b""  # int32
     shown_at: bytes = b""  # float64
     partly: list[tuple[int, float, float]] = msgspec.field(default_factory=list)  # row, seconds, time; oldest first
+    told_at: dict[int, float] = msgspec.field(default_factory=dict)  # channel -> time
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -63,6 +64,7 @@ def encode(state: UserState) -> bytes:
             state.shown_rows.tobytes(),
             state.shown_at.tobytes(),
             [(row, seconds, at) for row, (seconds, at) in state.partly.items()],
+            state.told_at,
         )
     )
 
@@ -99,4 +101,5 @@ def decode(user_id: UserId, body: bytes) -> UserState:
         shown_rows=np.frombuffer(stored.shown_rows, np.int32),
         shown_at=np.frombuffer(stored.shown_at, np.float64),
         partly={row: (seconds, at) for row, seconds, at in stored.partly},
+        told_at=stored.told_at,
     )

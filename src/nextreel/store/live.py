@@ -5,15 +5,18 @@ changes: a state that an event has moved on lies in an overlay, in the home's sh
 state remembers the log offset of its newest event, so any number of processes may follow the same log: whoever comes
 first applies an event to the state, the others see that it is there. Any past moment can be had again, from the
 snapshot and the log up to there.
+
+Two kinds of records in the log are about people: after a MERGE the past of a session is its account's, and after an
+ERASE nothing is known of a person any more, not even what a process that was late wrote of them again.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +26,13 @@ from nextreel.backends import ClosableKeyValue, TooLarge, open_key_value
 from nextreel.relevance import Relevance
 from nextreel.store.codec import decode, encode, key_of
 from nextreel.store.counters import Counters
-from nextreel.store.memory import MemoryStore, advance, relevance_of
+from nextreel.store.erasures import Erasures
+from nextreel.store.memory import advance, relevance_of
+from nextreel.store.merging import emptied, merged
+from nextreel.store.snapshots import ABOUT, COUNTERS, USERS, newest_at, people_of
 from nextreel.telemetry import CacheMeter
 from nextreel.types import (
+    RECORDS,
     UNKNOWN,
     Catalogue,
     Conflict,
@@ -40,6 +47,8 @@ from nextreel.types import (
     UserId,
     UserState,
     VideoId,
+    is_session,
+    session_person,
 )
 
 log = logging.getLogger(__name__)
@@ -47,22 +56,6 @@ log = logging.getLogger(__name__)
 _ABOUT_CHANNEL = (Kind.SUBSCRIBE, Kind.BLOCK)
 _CACHED = 4096  # decoded states kept in memory
 _BATCH = 1000  # log events read at once
-_COUNTERS, _USERS, _ABOUT, _PEOPLE = "counters.npz", "users.db", "state.json", "people.json"
-
-
-def write_snapshot(store: MemoryStore, folder: Path) -> None:
-    """Leaves the store's states and counters in the folder, for `LiveStore` to go on from."""
-    folder.mkdir(parents=True, exist_ok=False)
-    store.counters.save(folder / _COUNTERS)
-    backend = open_key_value(f"sqlite://{folder / _USERS}")
-    try:
-        backend.put_many([(key_of(user_id), encode(state), 0) for user_id, state in store.states.items()])
-    finally:
-        backend.close()
-    (folder / _PEOPLE).write_text(json.dumps(list(store.states)), encoding="utf-8")
-    (folder / _ABOUT).write_text(json.dumps({"newest_at": store.counters.newest_at}), encoding="utf-8")
-    for name in (_COUNTERS, _USERS, _PEOPLE, _ABOUT):
-        (folder / name).chmod(0o444)
 
 
 class LiveStore:
@@ -76,16 +69,16 @@ class LiveStore:
     def __init__(
         self, folder: Path, catalogue: Catalogue, rules: Relevance, log: EventLog, overlay: KeyValue, prefix: str = ""
     ) -> None:
-        if not (folder / _ABOUT).is_file():
+        if not (folder / ABOUT).is_file():
             raise NextreelError(f"Expected a state snapshot in {folder}, found none. Hint: nextreel train makes one.")
         self.catalogue = catalogue
         self.rules = rules
         self._channel_of = {channel_id: code for code, channel_id in enumerate(catalogue.channel_ids)}
-        self.counters = Counters.load(folder / _COUNTERS)
-        self.newest_at: float = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["newest_at"]
+        self.counters = Counters.load(folder / COUNTERS)
+        self.newest_at = newest_at(folder)
         self._since = self.newest_at  # log events up to here are in the snapshot
-        self._people: dict[UserId, None] = dict.fromkeys(json.loads((folder / _PEOPLE).read_text(encoding="utf-8")))
-        self._snapshot: ClosableKeyValue = open_key_value(f"sqlite://{folder / _USERS}")
+        self._people: dict[UserId, None] = dict.fromkeys(people_of(folder))
+        self._snapshot: ClosableKeyValue = open_key_value(f"sqlite://{folder / USERS}")
         self._live, self._prefix = overlay, prefix
         self._log = log
         self._offset = 0
@@ -95,6 +88,7 @@ class LiveStore:
         self._cache: OrderedDict[UserId, tuple[int, UserState]] = OrderedDict()
         self._cache_lock = threading.Lock()
         self.refresh: Callable[[], None] | None = None  # catches up with what the catalogue's changes are
+        self._erasures = Erasures()
         self._meter = CacheMeter("states")
 
     def grow(self, catalogue: Catalogue, counters: Counters) -> None:
@@ -103,7 +97,7 @@ class LiveStore:
         self.catalogue, self.counters = catalogue, counters
 
     def users(self) -> list[UserId]:
-        """Everybody ever heard of."""
+        """Everybody ever heard of, and not forgotten or merged into another since."""
         return list(self._people)
 
     def knows(self, user_id: UserId) -> bool:
@@ -120,13 +114,31 @@ class LiveStore:
         if user_id is None:
             return state
         after = self._offset
+        erasures = Erasures()
         while after < offset and (batch := self._read_log(after, offset)):
-            mine = [one for one in batch if one[1].user_id == user_id and one[1].at > self._since]
-            if mine:
-                events, graded, offsets = self._judged(mine)
-                state = _moved_on(state, events, graded, offsets)
+            for run in _runs([one for one in batch if one[1].at > self._since]):
+                state = self._moved_by(run, user_id, state, erasures)
             after = batch[-1][0]
         return state
+
+    def _moved_by(
+        self, run: Sequence[tuple[int, Event]], user_id: UserId, state: UserState, erasures: Erasures
+    ) -> UserState:
+        """The person's state after a run of the log; the states of others are looked up as they were then."""
+        last, record = run[-1]
+        if record.kind == Kind.ERASE:
+            erasures.add(record, last)
+            return UserState(user_id, offset=last) if erasures.of(user_id) == last > state.offset else state
+        if record.kind == Kind.MERGE:
+            session = _session_of(record)
+            if last <= state.offset or user_id not in (session, record.user_id):
+                return state
+            if user_id == session:
+                return emptied(state, last) if state.version else state
+            past = self.user_at(session, last - 1)
+            return merged(state, past, last) if past.version and past.offset < last else state
+        mine = [one for one in run if one[1].user_id == user_id]
+        return _moved_on(state, *self._judged(mine)) if mine else state
 
     def _read(self, user_id: UserId) -> tuple[int, UserState]:
         """Version in the overlay (0 for one that is in the snapshot alone, or nowhere) and state."""
@@ -141,11 +153,15 @@ class LiveStore:
         self._meter.count("hit" if fresh else "miss")
         if cached is not None and fresh:
             return cached
+        erased = self._erasures.of(user_id)
         if found is None:
-            found = self._snapshot.get_many([key])[0]
+            found = None if erased else self._snapshot.get_many([key])[0]
             if found is None:
-                return 0, UserState(user_id)
+                return 0, UserState(user_id, offset=erased)
         state = decode(user_id, found[0])
+        if state.offset < erased:  # written by a process that had not heard of the erasure
+            return version, UserState(user_id, offset=erased)
+        state.known = state.version > 0 or not is_session(user_id)  # a session that was merged is nobody
         with self._cache_lock:
             self._cache[user_id] = (version, state)
             while len(self._cache) > _CACHED:
@@ -163,11 +179,14 @@ class LiveStore:
                     self.refresh()
                 if not batch:
                     break
-                fresh = [(offset, event) for offset, event in batch if event.at > self._since]
-                if fresh:
-                    self._apply(fresh)
-                self._offset = self.counted = batch[-1][0]
-                count += len(fresh)
+                for run in _runs(batch):
+                    fresh = [(offset, event) for offset, event in run if event.at > self._since]
+                    if fresh:
+                        self._apply(fresh)
+                    self._offset = self.counted = run[-1][0]
+                    count += len(fresh)
+            if until is not None and until > self._offset and self._log.read(until, 1):
+                self._offset = self.counted = until  # what was there has been erased
         return count
 
     def _read_log(self, after: int, until: int | None) -> list[tuple[int, Event]]:
@@ -181,6 +200,14 @@ class LiveStore:
         return events, relevance_of(events, self.catalogue, self.rules), np.array([offset for offset, _ in batch])
 
     def _apply(self, batch: Sequence[tuple[int, Event]]) -> None:
+        """Applies a run: deeds, or one record about people."""
+        offset, record = batch[0]
+        if record.kind == Kind.MERGE:
+            self._merge(record.user_id, _session_of(record), offset)
+            return
+        if record.kind == Kind.ERASE:
+            self._erase(record, offset)
+            return
         events, graded, offsets = self._judged(batch)
         for code, user_id in enumerate(events.user_ids.tolist()):
             self._people.setdefault(user_id)
@@ -211,9 +238,71 @@ class LiveStore:
                 log.exception("events of user %r are counted, but do not enter their state", user_id)
             return
 
+    def _merge(self, account: UserId, session: UserId, offset: int) -> None:
+        """Writes both next states at once, unless another process has, or the session had done nothing by then."""
+        while True:
+            keys = [self._prefix + key_of(account), self._prefix + key_of(session)]
+            (version, stale), (session_version, past) = self._read(account), self._read(session)
+            if past.version == 0 or max(stale.offset, past.offset) >= offset:
+                break
+            states = [merged(stale, past, offset), emptied(past, offset)]
+            versions = [version, session_version]
+            try:
+                self._live.put_many([(k, encode(s), v) for k, s, v in zip(keys, states, versions, strict=True)])
+            except Conflict:
+                continue
+            break
+        if session in self._people:
+            del self._people[session]
+            self._people.setdefault(account)
+
+    def _erase(self, record: Event, offset: int) -> None:
+        """Lets go of the person whose digest the record holds; also of what was written of them by late processes."""
+        self._erasures.add(record, offset)
+        with self._cache_lock:
+            known = {**self._people, **dict.fromkeys(self._cache)}
+        theirs = [one for one in known if self._erasures.of(one) == offset]
+        for user_id in theirs:
+            self._people.pop(user_id, None)
+            with self._cache_lock:
+                self._cache.pop(user_id, None)
+        drop_states(self._live, {self._prefix + key_of(user_id): (user_id, offset) for user_id in theirs})
+
     def close(self) -> None:
         """Lets go of the snapshot; log and overlay belong to whoever opened them."""
         self._snapshot.close()
+
+
+def drop_states(states: KeyValue, of: Mapping[str, tuple[UserId, int]]) -> int:
+    """How many of the keys held a state of their person from before their log offset; none does any more."""
+    dropped = 0
+    while old := _old_states(states, of):
+        dropped += states.erase(old)  # what somebody has written meanwhile is looked at again
+    return dropped
+
+
+def _old_states(states: KeyValue, of: Mapping[str, tuple[UserId, int]]) -> list[tuple[str, int | None]]:
+    found = zip(of.items(), states.get_many(list(of)), strict=True)
+    return [
+        (key, there[1])
+        for (key, (user_id, before)), there in found
+        if there is not None and decode(user_id, there[0]).offset < before
+    ]
+
+
+def _runs(batch: Sequence[tuple[int, Event]]) -> Iterator[list[tuple[int, Event]]]:
+    """The batch in parts: each record about people by itself, and the deeds between them together."""
+    for is_record, part in groupby(batch, key=lambda one: one[1].kind in RECORDS):
+        if is_record:
+            yield from ([one] for one in part)
+        else:
+            yield list(part)
+
+
+def _session_of(record: Event) -> UserId:
+    if record.session_id is None:
+        raise NextreelError(f"Expected a merge that names a session, got one of {record.user_id!r} without.")
+    return session_person(record.session_id)
 
 
 def _moved_on(state: UserState, events: Events, graded: FloatArray, offsets: NDArray[np.int64]) -> UserState:

@@ -9,12 +9,13 @@ import numpy as np
 
 from nextreel.relevance import Relevance, weights
 from nextreel.store.counters import Counters
-from nextreel.types import UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, UserId, UserState
+from nextreel.types import RECORDS, UNKNOWN, Catalogue, Events, FloatArray, Kind, Profile, UserId, UserState
 
 SHOWN = 256  # newest impressions that a state remembers
 PARTLY = 64  # videos watched last of which it remembers how long
-_ENDS = (Kind.COMPLETE, Kind.DISLIKE, Kind.HIDE)  # after which nobody goes on with a video
-_HEARD = np.array([kind not in (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK) for kind in Kind])  # enter the history
+ENDS = (Kind.COMPLETE, Kind.DISLIKE, Kind.HIDE)  # after which nobody goes on with a video
+_SILENT = (Kind.IMPRESSION, Kind.SUBSCRIBE, Kind.BLOCK, *RECORDS)
+_HEARD = np.array([kind not in _SILENT for kind in Kind])  # enter the history
 
 
 def relevance_of(events: Events, catalogue: Catalogue, rules: Relevance) -> FloatArray:
@@ -48,11 +49,14 @@ def advance(state: UserState, events: Events, graded: FloatArray) -> None:
     state.clicks += int(np.count_nonzero(about_video & (events.kind == Kind.CLICK)))
     state.full_watches += int(np.count_nonzero((events.kind == Kind.WATCH) & (graded > 0)))
     if events.channel.max() >= 0:
-        for kind, channel in zip(events.kind.tolist(), events.channel.tolist(), strict=True):
-            if kind == Kind.SUBSCRIBE and channel >= 0:
+        for kind, channel, at in zip(events.kind.tolist(), events.channel.tolist(), events.at.tolist(), strict=True):
+            if channel < 0:
+                continue
+            if kind == Kind.SUBSCRIBE:
                 state.subscribed, state.blocked = state.subscribed | {channel}, state.blocked - {channel}
-            elif kind == Kind.BLOCK and channel >= 0:
+            elif kind == Kind.BLOCK:
                 state.subscribed, state.blocked = state.subscribed - {channel}, state.blocked | {channel}
+            state.told_at[channel] = at
     state.version += len(events)
     state.known = True
 
@@ -62,7 +66,7 @@ def _watch(state: UserState, events: Events) -> None:
     partly = state.partly
     columns = (events.kind.tolist(), events.video.tolist(), events.at.tolist(), events.watch_seconds.tolist())
     for kind, row, at, seconds in zip(*columns, strict=True):
-        if kind in _ENDS:
+        if kind in ENDS:
             partly.pop(row, None)
         elif kind == Kind.WATCH and row >= 0 and not isnan(seconds):
             partly[row] = (partly.pop(row, (0.0, 0.0))[0] + seconds, at)  # the newest stands last

@@ -14,8 +14,8 @@ from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config
 from nextreel.progress import Progress, silent
 from nextreel.registry import Registry
-from nextreel.store import write_snapshot
-from nextreel.system import CATALOGUE, CONFIG, state_folder
+from nextreel.store import state_folder, write_snapshot
+from nextreel.system import CATALOGUE, CONFIG
 from nextreel.training.fit import Fitted, fit
 
 if TYPE_CHECKING:

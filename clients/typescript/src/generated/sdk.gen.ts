@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { ExperimentsData, ExperimentsErrors, ExperimentsResponses, ExplainData, ExplainErrors, ExplainResponses, FeaturesData, FeaturesErrors, FeaturesResponses, FeedbackData, FeedbackErrors, FeedbackResponses, HealthData, HealthErrors, HealthResponses, InvocationsData, InvocationsErrors, InvocationsResponses, LiveData, LiveErrors, LiveResponses, MetricsData, MetricsErrors, MetricsResponses, ModelsData, ModelsErrors, ModelsResponses, PingData, PingErrors, PingResponses, PromoteData, PromoteErrors, PromoteResponses, ReadyData, ReadyErrors, ReadyResponses, RecommendAliasData, RecommendAliasErrors, RecommendAliasResponses, RecommendationsData, RecommendationsErrors, RecommendationsResponses, RecommendData, RecommendErrors, RecommendResponses, RollbackData, RollbackErrors, RollbackFromData, RollbackFromErrors, RollbackFromResponses, RollbackResponses, SimilarData, SimilarErrors, SimilarResponses, TrendingData, TrendingErrors, TrendingResponses, UploadData, UploadErrors, UploadResponses, WithdrawData, WithdrawErrors, WithdrawResponses } from './types.gen.js';
+import type { ExperimentsData, ExperimentsErrors, ExperimentsResponses, ExplainData, ExplainErrors, ExplainResponses, FeaturesData, FeaturesErrors, FeaturesResponses, FeedbackData, FeedbackErrors, FeedbackResponses, ForgetData, ForgetErrors, ForgetResponses, HealthData, HealthErrors, HealthResponses, InvocationsData, InvocationsErrors, InvocationsResponses, LiveData, LiveErrors, LiveResponses, MergeData, MergeErrors, MergeResponses, MetricsData, MetricsErrors, MetricsResponses, ModelsData, ModelsErrors, ModelsResponses, PingData, PingErrors, PingResponses, PromoteData, PromoteErrors, PromoteResponses, ReadyData, ReadyErrors, ReadyResponses, RecommendAliasData, RecommendAliasErrors, RecommendAliasResponses, RecommendationsData, RecommendationsErrors, RecommendationsResponses, RecommendData, RecommendErrors, RecommendResponses, RollbackData, RollbackErrors, RollbackFromData, RollbackFromErrors, RollbackFromResponses, RollbackResponses, SessionRecommendationsData, SessionRecommendationsErrors, SessionRecommendationsResponses, SimilarData, SimilarErrors, SimilarResponses, TrendingData, TrendingErrors, TrendingResponses, UploadData, UploadErrors, UploadResponses, WithdrawData, WithdrawErrors, WithdrawResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -89,6 +89,43 @@ export const feedback = <ThrowOnError extends boolean = false>(options: Options<
         'Content-Type': 'application/json',
         ...options.headers
     }
+});
+
+/**
+ * The best n videos for an anonymous session now, or a list's next page, by what was done in it
+ *
+ * The best n videos for an anonymous session now, or a list's next page, by what was done in it.
+ */
+export const sessionRecommendations = <ThrowOnError extends boolean = false>(options: Options<SessionRecommendationsData, ThrowOnError>) => (options.client ?? client).get<SessionRecommendationsResponses, SessionRecommendationsErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/sessions/{session_id}/recommendations',
+    ...options
+});
+
+/**
+ * What was done in the session is the user's from now on
+ *
+ * What was done in the session is the user's from now on; what is done in it later is a new session's.
+ */
+export const merge = <ThrowOnError extends boolean = false>(options: Options<MergeData, ThrowOnError>) => (options.client ?? client).post<MergeResponses, MergeErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/sessions/{session_id}/merge',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Removes all that is known of the user, and of sessions merged into them
+ *
+ * Removes all that is known of the user, and of sessions merged into them; what comes later is a newcomer's.
+ */
+export const forget = <ThrowOnError extends boolean = false>(options: Options<ForgetData, ThrowOnError>) => (options.client ?? client).delete<ForgetResponses, ForgetErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/users/{user_id}',
+    ...options
 });
 
 /**

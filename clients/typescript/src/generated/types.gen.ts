@@ -179,12 +179,20 @@ export type FeaturesOut = {
  * FeedbackIn
  *
  * One thing a person did. `subscribe` and `block` are about a channel, everything else about a video.
+ *
+ * With a session_id alone it is an anonymous session's; with both, what the session did becomes the user's as well.
  */
 export type FeedbackIn = {
     /**
      * User Id
      */
-    user_id: number | string;
+    user_id?: number | string | null;
+    /**
+     * Session Id
+     *
+     * who did it, while there is no user_id
+     */
+    session_id?: string | null;
     /**
      * Event Type
      */
@@ -382,6 +390,38 @@ export type InvocationOut = {
 };
 
 /**
+ * MergeIn
+ *
+ * Whose account a session turned out to be.
+ */
+export type MergeIn = {
+    /**
+     * User Id
+     */
+    user_id: number | string;
+};
+
+/**
+ * MergeOut
+ *
+ * What the session did is the user's; `merged` is false where it had done nothing.
+ */
+export type MergeOut = {
+    /**
+     * User Id
+     */
+    user_id: number | string;
+    /**
+     * Merged
+     */
+    merged: boolean;
+    /**
+     * Request Id
+     */
+    request_id: string;
+};
+
+/**
  * MissingOut
  *
  * What is missing, in the manner of SageMaker.
@@ -504,6 +544,46 @@ export type ReadyOut = {
 };
 
 /**
+ * ReceiptOut
+ *
+ * That a person was forgotten, without saying who.
+ */
+export type ReceiptOut = {
+    /**
+     * Receipt Id
+     */
+    receipt_id: string;
+    /**
+     * Erased At
+     */
+    erased_at: string;
+    /**
+     * Digest
+     *
+     * of the id, salted: who has the id and the home can check it
+     */
+    digest: string;
+    /**
+     * Counts
+     *
+     * place → records of the person that were there
+     */
+    counts: {
+        [key: string]: number;
+    };
+    /**
+     * Releases
+     *
+     * whose states were searched
+     */
+    releases: Array<string>;
+    /**
+     * Request Id
+     */
+    request_id: string;
+};
+
+/**
  * RecommendationOut
  *
  * One place of a slate.
@@ -546,7 +626,7 @@ export type RecommendationOut = {
 /**
  * RecommendationsIn
  *
- * A request for a slate; without a user the answer is for a person nobody knows.
+ * A request for a slate; without a user and a session the answer is for a person nobody knows.
  */
 export type RecommendationsIn = {
     /**
@@ -559,6 +639,8 @@ export type RecommendationsIn = {
     num_recommendations?: number;
     /**
      * Session Id
+     *
+     * who asks, while there is no user_id
      */
     session_id?: string | null;
     context?: ContextIn;
@@ -578,7 +660,7 @@ export type RecommendationsIn = {
     /**
      * Cursor
      *
-     * of the page before, for the next one; goes with user_id and num_recommendations
+     * of the page before, for the next one; goes with who asks and num_recommendations
      */
     cursor?: string | null;
 };
@@ -1337,6 +1419,189 @@ export type FeedbackResponses = {
 };
 
 export type FeedbackResponse = FeedbackResponses[keyof FeedbackResponses];
+
+export type SessionRecommendationsData = {
+    body?: never;
+    path: {
+        /**
+         * Session Id
+         *
+         * what the client calls the session
+         */
+        session_id: string;
+    };
+    query?: {
+        /**
+         * N
+         *
+         * how many videos at most
+         */
+        n?: number;
+        /**
+         * Paged
+         *
+         * whether the answer has a cursor, by which the list goes on
+         */
+        paged?: boolean;
+        /**
+         * Cursor
+         *
+         * of the page that came before, for the next one
+         */
+        cursor?: string | null;
+    };
+    url: '/sessions/{session_id}/recommendations';
+};
+
+export type SessionRecommendationsErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope read
+     */
+    403: ProblemOut;
+    /**
+     * nothing has this path: an id that is not the last part of one holds a slash
+     */
+    404: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type SessionRecommendationsError = SessionRecommendationsErrors[keyof SessionRecommendationsErrors];
+
+export type SessionRecommendationsResponses = {
+    /**
+     * Successful Response
+     */
+    200: RecommendationsOut;
+};
+
+export type SessionRecommendationsResponse = SessionRecommendationsResponses[keyof SessionRecommendationsResponses];
+
+export type MergeData = {
+    body: MergeIn;
+    path: {
+        /**
+         * Session Id
+         *
+         * what the client calls the session
+         */
+        session_id: string;
+    };
+    query?: never;
+    url: '/sessions/{session_id}/merge';
+};
+
+export type MergeErrors = {
+    /**
+     * the body is not text in UTF-8, or is nested too deeply
+     */
+    400: ProblemOut;
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope write
+     */
+    403: ProblemOut;
+    /**
+     * nothing has this path: an id that is not the last part of one holds a slash
+     */
+    404: ProblemOut;
+    /**
+     * the body is longer than MAX_BODY_BYTES
+     */
+    413: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type MergeError = MergeErrors[keyof MergeErrors];
+
+export type MergeResponses = {
+    /**
+     * Successful Response
+     */
+    200: MergeOut;
+};
+
+export type MergeResponse = MergeResponses[keyof MergeResponses];
+
+export type ForgetData = {
+    body?: never;
+    path: {
+        /**
+         * User Id
+         *
+         * an id, a number or text
+         */
+        user_id: string;
+    };
+    query?: never;
+    url: '/users/{user_id}';
+};
+
+export type ForgetErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope admin
+     */
+    403: ProblemOut;
+    /**
+     * a field is missing or wrong: `errors` names each
+     */
+    422: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+    /**
+     * somebody reads a file that is to be rewritten; repeat it
+     */
+    503: ProblemOut;
+};
+
+export type ForgetError = ForgetErrors[keyof ForgetErrors];
+
+export type ForgetResponses = {
+    /**
+     * Successful Response
+     */
+    200: ReceiptOut;
+};
+
+export type ForgetResponse = ForgetResponses[keyof ForgetResponses];
 
 export type SimilarData = {
     body?: never;

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nextreel.data.schemas import KIND_NAMES
 from nextreel.data.world.words import COUNTRY_CODES, DEVICES
-from nextreel.types import Kind
 
 Rows: TypeAlias = NDArray[np.void]  # (n,) of ROW
 
@@ -51,7 +51,7 @@ def table(rows: Rows, first: int) -> pa.Table:
             "video_id": _ids("v", rows["video"]),
             "channel_id": _ids("c", rows["channel"]),
             "timestamp": pa.array(rows["at"].copy()).cast(pa.timestamp("ms", "UTC")),
-            "kind": _named([kind.name.lower() for kind in Kind], rows["kind"]),
+            "kind": _named(KIND_NAMES, rows["kind"]),
             "watch_time": pa.array(seconds, mask=np.isnan(seconds)),
             "device": _named(DEVICES, rows["device"]),
             "location": _named(COUNTRY_CODES, rows["place"]),

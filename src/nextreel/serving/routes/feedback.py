@@ -40,7 +40,11 @@ def router(serving: Serving) -> APIRouter:
         """
         system = serving()
         at = system.now()
-        events = [_event(system, one, at) for one in ([given] if isinstance(given, FeedbackIn) else given)]
+        several = [given] if isinstance(given, FeedbackIn) else given
+        events = [_event(system, one, at) for one in several]
+        for one, event in zip(several, events, strict=True):
+            if one.user_id is not None and one.session_id is not None:
+                system.merge(one.session_id, event.user_id, at)
         system.feedback(events)
         for event in events:
             count_event(event)
@@ -53,8 +57,11 @@ def router(serving: Serving) -> APIRouter:
 
 def _event(system: System, given: FeedbackIn, at: float) -> Event:
     subject = given.subject
+    person = answers.person(system, given.user_id, given.session_id)
+    if person is None:  # the schema has made sure
+        raise ValueError("an event is somebody's")
     return Event(
-        user_id=answers.user(system, given.user_id),
+        user_id=person,
         at=at,
         kind=Kind[given.event_type.upper()],
         video_id=None if given.about_channel else answers.video(system, subject),

@@ -53,7 +53,7 @@ def router(serving: Serving) -> APIRouter:
         With a cursor the next page of a list, for which all of that is as it was for its first page.
         """
         system = serving()
-        user_id = None if wanted.user_id is None else answers.user(system, wanted.user_id)
+        user_id = answers.person(system, wanted.user_id, wanted.session_id)
         if (cursor := wanted.cursor) is not None:
             count = wanted.num_recommendations
             return answers.slate_reply(system, lambda: answers.following(system, cursor, user_id, count))
