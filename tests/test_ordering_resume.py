@@ -71,10 +71,10 @@ def test_who_was_added_to_be_gone_on_with_makes_the_list_longer_by_itself_alone(
 def test_promoted_places_are_given_first(ten: Moment) -> None:
     promoted = Promotion(np.array([8, 7], np.int32), (0, 3))
     found = listed(ten, 7, 9, promoted=promoted)
-    assert found.positions.tolist() == [7, 9, 0, 8, 1]  # the better one of the promoted has its place for being so
-    assert found.promoted.tolist() == [True, False, False, True, False]
-    assert found.resumed == {1: NEXT}
-    assert found.steps["promotion"].tolist() == [7, 9, 0, 8, 1]
+    assert found.positions.tolist() == [8, 7, 9, 0, 1]  # what was begun is there to go on with, not for being promoted
+    assert found.promoted.tolist() == [True, False, False, False, False]
+    assert found.resumed == {1: CONTINUE, 2: NEXT}
+    assert found.steps["promotion"].tolist() == [8, 7, 9, 0, 1]
     assert listed(ten, 9, k=1, promoted=promoted).positions.tolist() == [7]
 
 

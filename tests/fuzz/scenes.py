@@ -17,6 +17,7 @@ from nextreel.pipeline import Recommender
 from nextreel.ranking.ranker import OBJECTIVES
 from nextreel.types import (
     DAY,
+    RECORDS,
     Event,
     FloatArray,
     Kind,
@@ -30,6 +31,7 @@ from nextreel.types import (
 )
 
 FAULTS = ("retrieve", "score", "range")  # of a source: what it cannot do, or a row that the catalogue does not have
+DEEDS = tuple(kind for kind in Kind if kind not in RECORDS)
 SURFACES, DEVICES = ("home", "search", None), ("phone", "tv", None)
 
 
@@ -225,7 +227,7 @@ def event(rng: random.Random, world: World, at: float, number: int) -> Event:
     """Something that somebody in the world, or a newcomer, does."""
     videos = world.videos
     user_id = rng.choice(list(world.people)) if rng.random() < 0.97 else f"newcomer {number}"
-    kind = rng.choice((*Kind, Kind.WATCH, Kind.WATCH, Kind.COMPLETE))
+    kind = rng.choice((*DEEDS, Kind.WATCH, Kind.WATCH, Kind.COMPLETE))
     if kind in (Kind.SUBSCRIBE, Kind.BLOCK):
         if kind == Kind.BLOCK and rng.random() < 0.7:  # else soon nothing is left to show
             kind = Kind.SUBSCRIBE

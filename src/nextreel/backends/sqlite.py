@@ -32,8 +32,8 @@ _KEY_VALUE = """
 """
 # Made by the first write, never when a file is opened: a snapshot of an older version has none, and may not be changed.
 _EXPIRING = (
-    "CREATE TABLE expiring (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX expiring_until ON expiring (until)",
+    "CREATE TABLE IF NOT EXISTS expiring (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS expiring_until ON expiring (until)",
 )
 _ALIVE = "AND NOT EXISTS (SELECT 1 FROM expiring WHERE expiring.key = key_value.key AND until <= ?)"
 _BURY = "DELETE FROM key_value WHERE key IN (SELECT key FROM expiring WHERE until <= ?)"
@@ -193,16 +193,23 @@ class SqliteKeyValue:
             query, given = query + _ALIVE, (*given, time.time())
         return {key: (value, version) for key, value, version in connection.execute(query, given)}
 
+    def _bury(self, connection: _Connection) -> None:
+        """Deletes what has expired."""
+        if self._expires(connection):
+            now = time.time()
+            connection.execute(_BURY, (now,))
+            connection.execute("DELETE FROM expiring WHERE until <= ?", (now,))
+
     def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
         """Writes all or none; `Conflict` when a version differs from the expected one."""
         if items:
             now = time.time()
-            with self._database.transaction("IMMEDIATE") as connection:
-                if not self._expires(connection):
+            if not self._expires(self._database.connection()):
+                with self._database.transaction("IMMEDIATE") as connection:  # its own: what follows may be rolled back
                     for statement in _EXPIRING:
                         connection.execute(statement)
-                connection.execute(_BURY, (now,))
-                connection.execute("DELETE FROM expiring WHERE until <= ?", (now,))
+            with self._database.transaction("IMMEDIATE") as connection:
+                self._bury(connection)
                 for key, value, expected in items:
                     self._put(connection, key, value, expected)
                     connection.execute("DELETE FROM expiring WHERE key = ?", (key,))
@@ -234,27 +241,28 @@ class SqliteKeyValue:
         if not keys:
             return 0
         with self._database.transaction("IMMEDIATE") as connection:
-            if self._expires(connection):
-                connection.execute(_BURY, (time.time(),))
+            self._bury(connection)
             return sum(connection.execute("DELETE FROM key_value WHERE key = ?", (key,)).rowcount for key in keys)
 
     def erase(self, items: Sequence[tuple[str, int | None]]) -> int:
         """How many of the keys were there, at the version where one is given; the file is rewritten without them."""
         query = "DELETE FROM key_value WHERE key = ?1 AND (?2 IS NULL OR version = ?2)"
         with self._database.transaction("IMMEDIATE") as connection:
-            connection.execute(_BURY, (time.time(),))
+            self._bury(connection)
             erased = sum(connection.execute(query, item).rowcount for item in items)
-            connection.execute("DELETE FROM expiring WHERE key NOT IN (SELECT key FROM key_value)")
+            if self._expires(connection):
+                connection.execute("DELETE FROM expiring WHERE key NOT IN (SELECT key FROM key_value)")
         self._database.scrub()
         return erased
 
     def keys(self, prefix: str) -> list[str]:
         """Every key that starts with the prefix, sorted."""
-        query = (
-            "SELECT key FROM key_value WHERE substr(key, 1, ?) = ? "
-            "AND NOT EXISTS (SELECT 1 FROM expiring WHERE expiring.key = key_value.key AND until <= ?)"
-        )
-        found = self._database.connection().execute(query, (len(prefix), prefix, time.time()))
+        connection = self._database.connection()
+        query, given = "SELECT key FROM key_value WHERE substr(key, 1, ?) = ? ", (len(prefix), prefix)
+        if self._expires(connection):
+            found = connection.execute(query + _ALIVE, (*given, time.time()))
+        else:
+            found = connection.execute(query, given)
         return sorted(key for (key,) in found)
 
     def close(self) -> None:
