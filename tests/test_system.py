@@ -17,9 +17,9 @@ import pytest
 from nextreel import features
 from nextreel.backends import Unreachable, open_key_value, open_log
 from nextreel.registry import CorruptRelease, Registry
-from nextreel.serving.batch import score_pairs, top_n
+from nextreel.serving.batch import score_pairs, top_n, vectors
 from nextreel.system import System, open_system
-from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId
+from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId, is_session
 
 SOMEONE = "person-7"
 
@@ -54,7 +54,7 @@ def assert_batch_is_sound(system: System, table: pa.Table, k: int) -> None:
     for user_id, rank, video_id in zip(*(table[c].to_pylist() for c in ("user_id", "rank", "video_id")), strict=True):
         videos.setdefault(user_id, []).append(video_id)
         assert rank == len(videos[user_id])
-    assert list(videos) == system.store.users()
+    assert list(videos) == [user_id for user_id in system.store.users() if not is_session(user_id)]
     for user_id, chosen in videos.items():
         assert len(chosen) == len(set(chosen)) == k
         assert not set(chosen) & watched(system, user_id)
@@ -278,6 +278,14 @@ def test_a_batch_of_nobody_has_columns_and_no_rows(read_only: System) -> None:
 def test_people_whose_ids_are_of_both_kinds_can_stand_in_one_batch(read_only: System) -> None:
     table = top_n(read_only, [7, "nobody"], 2)
     assert [str(one) for one in table["user_id"].to_pylist()] == ["7", "7", "nobody", "nobody"]
+
+
+def test_a_batch_of_everybody_leaves_out_sessions(system: System) -> None:
+    accounts = system.store.users()
+    system.feedback([Event("session:tab-1", system.now(), Kind.LIKE, system.catalogue.video_ids[0])])
+    assert system.store.users() == [*accounts, "session:tab-1"]
+    assert_batch_is_sound(system, top_n(system, None, 2), 2)
+    assert vectors(system, "users")["user_id"].to_pylist() == accounts
 
 
 def test_scored_pairs_have_the_scores_of_the_slate(read_only: System) -> None:
