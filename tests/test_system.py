@@ -20,6 +20,7 @@ from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n, vectors
 from nextreel.system import System, open_system
 from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId, is_session
+from nextreel.uploads import Upload
 
 SOMEONE = "person-7"
 
@@ -170,18 +171,39 @@ def test_another_process_hears_of_feedback_within_a_moment(home: Path) -> None:
     there.close()
 
 
-def test_similar_videos_are_others_that_are_available(read_only: System) -> None:
+def test_similar_videos_are_others_that_may_be_shown(read_only: System) -> None:
+    request = Request(None, read_only.data_end, 10)
     for video_id in read_only.catalogue.video_ids[:20].tolist():
-        found = read_only.similar(video_id, 10)
-        ids = [other for other, _ in found]
+        ids = [other for other, _ in read_only.similar(video_id, request)]
         assert len(set(ids)) == 10
         assert video_id not in ids
-        assert read_only.catalogue.available[read_only.catalogue.rows(ids)].all()
+        assert read_only.recommender.keeps(request, read_only.catalogue.rows(ids)).all()
+
+
+def test_what_may_not_be_shown_yet_there_or_any_more_is_similar_to_nothing(system: System) -> None:
+    video_id, now = system.catalogue.video_ids[0], system.now()
+    unlimited = [other for other, _ in system.similar(video_id, Request(None, now, 200))]
+    gone, later, there, mature, *rest = unlimited
+    limited = [
+        Upload(video_id=gone, available_until=now - 10),
+        Upload(video_id=later, published_at=now + 1e6),
+        Upload(video_id=there, regions=("NO",)),
+        Upload(video_id=mature, maturity_rating=21),
+    ]
+    system.upload(limited)
+
+    def similar(**where: str) -> set[VideoId]:
+        return {other for other, _ in system.similar(video_id, Request(None, now, 200, **where))}
+
+    assert similar() == set(rest)
+    assert similar(country="NO") == {there, *rest}
+    system.upload([Upload(video_id=one, regions=("NO",)) for one in rest[:-2]])
+    assert {other for other, _ in system.similar(video_id, Request(None, now, 2))} == set(rest[-2:])
 
 
 def test_similar_to_an_unknown_video_is_an_error(read_only: System) -> None:
     with pytest.raises(NextreelError, match="No video 'nothing'"):
-        read_only.similar("nothing", 3)
+        read_only.similar("nothing", Request(None, read_only.data_end, 3))
 
 
 def test_trending_is_by_share_of_the_trend_best_first(read_only: System) -> None:

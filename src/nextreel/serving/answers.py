@@ -116,8 +116,13 @@ def slate_reply(system: System, made: Callable[[], Page | Slate]) -> Response:
     )
 
 
-def following(system: System, cursor: str, user_id: UserId | None, k: int) -> Page:
-    """The page after the one that the cursor came with; a 404 for a cursor that is not, or no longer, known."""
+def following(system: System, cursor: str, user_id: UserId | None, k: int, country: str | None = None) -> Page:
+    """The page after the one that the cursor came with.
+
+    A 404 for a cursor that is not, or no longer, known; a 422 where a country is given anew.
+    """
+    if country is not None:
+        raise Problem(422, "Expected a cursor without country, which is as it was for the first page.")
     try:
         page: Page = system.next_page(cursor, user_id, k, system.now(), request_id())
     except UnknownCursor as error:
