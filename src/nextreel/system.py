@@ -111,6 +111,11 @@ class System:
         self.follow()
         return self.recommender.catalogue
 
+    def newest_catalogue(self) -> Catalogue:
+        """All videos there are, also those that another process was told of less than a look ago."""
+        self._catch_up()
+        return self.recommender.catalogue
+
     @property
     def data_end(self) -> float:
         """One second after the newest event known."""

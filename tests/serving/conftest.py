@@ -103,6 +103,9 @@ class FakeSystem:
                 self.seen.setdefault(event.user_id, set()).add(event.video_id)
         return offsets
 
+    def newest_catalogue(self) -> Catalogue:
+        return self.catalogue
+
     def similar(self, video_id: VideoId, request: Request) -> list[tuple[VideoId, float]]:
         self.asked.append(request)
         return [(v, 0.5) for v in self.catalogue.row_of if v != video_id][: request.k]
