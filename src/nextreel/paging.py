@@ -168,9 +168,9 @@ class Pages:
         return slate_of(places, request, self._catalogue(), trace, record.release, record.level)
 
 
-def owner_of(name: str, body: bytes) -> UserId | None:
-    """Whose list a record of the shared store is of; None for nobody's."""
-    return _decode(name, body).request.user_id
+def asked_for(name: str, body: bytes) -> Request:
+    """The request for the first page of the list that a record of the shared store is of."""
+    return _decode(name, body).request
 
 
 def places_of(slate: Slate) -> list[Place]:
