@@ -22,12 +22,13 @@ from nextreel import feature_log, features, parity
 from nextreel.cli import show
 from nextreel.cli.app import app
 from nextreel.feature_log import MAGIC, Served, open_files
+from nextreel.opening import open_system
 from nextreel.parity import STATE, Parity, differences, verify
 from nextreel.ranking.ranker import FittedRanker
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.settings import Settings
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import Event, Feature, FloatArray, Kind, Moment, NextreelError, Request
 from nextreel.uploads import Upload
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nextreel.feature_log import LogFile, Served, open_files
 from nextreel.growing import Growing
+from nextreel.opening import heading, replayed
 from nextreel.progress import Progress, silent
 from nextreel.store import Counters, LiveStore, bounded
-from nextreel.system import heading, replayed
 from nextreel.types import BoolArray, FloatArray, NextreelError, UserId, UserState
 
 TOLERANCE = 1e-6  # relative; for numbers that are not whole

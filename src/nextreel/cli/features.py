@@ -65,9 +65,9 @@ def list_features(
 def _importance(home: Path, release: str | None) -> Mapping[str, float]:
     """How much of the change of the ranker's score each column makes, in percent, in a release that has a ranker."""
     from nextreel.assembly import load_ranker
+    from nextreel.opening import production
     from nextreel.ranking.ranker import RELEVANCE
     from nextreel.registry import Registry
-    from nextreel.system import production
 
     release = release or production(home)
     ranker = load_ranker(Registry(home).open(release))
@@ -93,8 +93,8 @@ def verify(
     Exit code 1 when a number differs. Whole numbers must be equal, others may differ by one part in a million.
     """
     from nextreel import parity
+    from nextreel.opening import production
     from nextreel.settings import get_settings
-    from nextreel.system import production
 
     with bars() as progress:
         shared = get_settings().shared_url

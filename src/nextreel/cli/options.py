@@ -79,8 +79,8 @@ HOME = Path("var")
 @contextmanager
 def opened(home: Path, release: str | None = None, feature_log: Path | None = None) -> Iterator[System]:
     """The system that the home's promoted release makes, closed again at the end."""
+    from nextreel.opening import open_system
     from nextreel.settings import get_settings
-    from nextreel.system import open_system
 
     system = open_system(home, release, state_url=get_settings().shared_url, feature_log=feature_log)
     try:

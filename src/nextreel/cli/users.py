@@ -62,8 +62,8 @@ def verify_deleted(user: User, home: Home = HOME, feature_log: FeatureLog = None
 
 def _places(home: Path, feature_log: Path | None) -> AbstractContextManager[Places]:
     """Where the home keeps what people did, by the same settings as a server's."""
+    from nextreel.opening import opened_places
     from nextreel.settings import get_settings
-    from nextreel.system import opened_places
 
     settings = get_settings()
     log_url = None if settings.log_url is None else settings.log_url.get_secret_value()

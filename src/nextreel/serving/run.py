@@ -125,7 +125,7 @@ def opened(settings: Settings, home: Path, clock: str = "wall") -> Serving:
 
 def _open(settings: Settings, home: Path, clock: str, release: str | None) -> System:
     """The system of the release, or of the one in production, that has answered once."""
-    from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
+    from nextreel.opening import open_system  # noqa: PLC0415  the parent of several workers needs no model library
 
     system = open_system(
         home,
