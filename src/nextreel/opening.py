@@ -93,14 +93,17 @@ def opened_places(home: Path, state_url: str | None, log_url: str | None, featur
 
 
 @contextmanager
-def replayed(home: Path, release: str, state_url: str | None = None) -> Iterator[tuple[Growing, LiveStore]]:
+def replayed(
+    home: Path, release: str, state_url: str | None = None, log_url: str | None = None
+) -> Iterator[tuple[Growing, LiveStore]]:
     """The release and its store as training left them, which follow changes and log as far as they are told.
 
     What the store follows is in memory alone: a server that runs beside it notices nothing.
     """
     none_yet = state_url is None and not (home / SHARED).exists()
     shared = open_key_value("memory://") if none_yet else _shared(home, state_url)
-    growing, store, event_log, _ = _load(home, release, overlay=open_key_value("memory://"), shared=shared)
+    overlay = open_key_value("memory://")
+    growing, store, event_log, _ = _load(home, release, overlay=overlay, shared=shared, log_url=log_url)
     try:
         yield growing, store
     finally:

@@ -96,9 +96,10 @@ def verify(
     from nextreel.opening import production
     from nextreel.settings import get_settings
 
+    settings = get_settings()
+    places = {"state_url": settings.shared_url, "log_url": settings.event_log_url}
     with bars() as progress:
-        shared = get_settings().shared_url
-        found = parity.verify(home, release or production(home), log, limit, progress, shared)
+        found = parity.verify(home, release or production(home), log, limit, progress, **places)
     out.print(_comparison(found))
     for line in _summary(found):
         out.print(line, markup=False, soft_wrap=True)

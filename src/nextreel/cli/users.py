@@ -66,8 +66,7 @@ def _places(home: Path, feature_log: Path | None) -> AbstractContextManager[Plac
     from nextreel.settings import get_settings
 
     settings = get_settings()
-    log_url = None if settings.log_url is None else settings.log_url.get_secret_value()
-    return opened_places(home, settings.shared_url, log_url, feature_log or settings.feature_log)
+    return opened_places(home, settings.shared_url, settings.event_log_url, feature_log or settings.feature_log)
 
 
 def _id(places: Places, text: str) -> UserId:

@@ -132,7 +132,7 @@ def _open(settings: Settings, home: Path, clock: str, release: str | None) -> Sy
         release,
         clock="end" if clock == "end" else "wall",
         state_url=settings.shared_url,
-        log_url=None if settings.log_url is None else settings.log_url.get_secret_value(),
+        log_url=settings.event_log_url,
         feature_log=settings.feature_log,
         feature_log_share=settings.feature_log_share,
         slate_cache_seconds=settings.slate_cache_seconds,
