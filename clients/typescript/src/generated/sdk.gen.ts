@@ -129,9 +129,9 @@ export const forget = <ThrowOnError extends boolean = false>(options: Options<Fo
 });
 
 /**
- * The n videos most like this one
+ * The n videos most like this one, of those that anybody may be shown now
  *
- * The n videos most like this one.
+ * The n videos most like this one, of those that anybody may be shown now.
  */
 export const similar = <ThrowOnError extends boolean = false>(options: Options<SimilarData, ThrowOnError>) => (options.client ?? client).get<SimilarResponses, SimilarErrors, ThrowOnError>({
     security: [{ name: 'X-API-Key', type: 'apiKey' }],

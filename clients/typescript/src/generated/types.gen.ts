@@ -1438,6 +1438,12 @@ export type SessionRecommendationsData = {
          */
         n?: number;
         /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
+        /**
          * Paged
          *
          * whether the answer has a cursor, by which the list goes on
@@ -1620,6 +1626,12 @@ export type SimilarData = {
          * how many videos at most
          */
         n?: number;
+        /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
     };
     url: '/similar/{video_id}';
 };
@@ -1672,6 +1684,12 @@ export type TrendingData = {
          * how many videos at most
          */
         n?: number;
+        /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
     };
     url: '/trending';
 };
