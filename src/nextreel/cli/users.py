@@ -33,7 +33,7 @@ def forget(user: User, home: Home = HOME, feature_log: FeatureLog = None) -> Non
     with _places(home, feature_log) as places:
         receipt = forgetting.forget(places, _id(places, user), time.time())
     show.out.print(show.rows("Forgotten", [{"place": place, "removed": n} for place, n in receipt.counts.items()]))
-    show.out.print(f"Receipt {receipt.receipt_id} of {receipt.erased_at}, over {len(receipt.releases)} releases")
+    show.out.print(f"Receipt {receipt.receipt_id} of {receipt.erased_at}; releases searched: {len(receipt.releases)}")
 
 
 @app.command("verify-deleted")
