@@ -25,7 +25,7 @@ from nextreel.data.versions import Source
 from nextreel.types import DAY, LATEST, Kind, NextreelError
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
-MD5 = "c4d9eecfca2ab87c1945afe126590906"  # as GroupLens publishes it beside the archive
+MD5 = "c4d9eecfca2ab87c1945afe126590906"  # as GroupLens publishes it beside the archive  # pragma: allowlist secret
 FILES = ("ratings.dat", "movies.dat", "users.dat", "README")
 _YEAR = r"\(([12][0-9]{3})\)\s*$"
 _BY_HAND = (
