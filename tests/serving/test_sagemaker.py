@@ -196,9 +196,8 @@ def test_a_state_that_somebody_writes_is_not_packed(home: Path, tmp_path: Path) 
 
 
 def test_a_container_keeps_states_and_log_where_they_are_named() -> None:
-    shared = sagemaker.container_settings(
-        Settings(use_redis=True, log_url="sqlite:///tmp/log.db", api_keys="a-key-of-another-door")  # pragma: allowlist secret
-    )
+    key = "a-key-of-another-door"
+    shared = sagemaker.container_settings(Settings(use_redis=True, log_url="sqlite:///tmp/log.db", api_keys=key))
     assert (shared.shared_url, shared.api_keys) == ("redis://localhost:6379/0", ())
     assert shared.log_url is not None
     assert shared.log_url.get_secret_value() == "sqlite:///tmp/log.db"
