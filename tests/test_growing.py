@@ -302,7 +302,7 @@ for line in sys.stdin:
 def test_another_process_shows_a_new_video_and_hides_a_withdrawn_one_within_a_second(
     opened: Callable[[], System], home: Path
 ) -> None:
-    with Popen([sys.executable, "-c", PROCESS, str(home)], stdin=PIPE, stdout=PIPE, text=True) as other:  # noqa: S603
+    with Popen([sys.executable, "-c", PROCESS, str(home)], stdin=PIPE, stdout=PIPE, text=True) as other:  # noqa: S603  our own
         assert other.stdin is not None
         assert other.stdout is not None
         assert json.loads(other.stdout.readline()) == "ready"

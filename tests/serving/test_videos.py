@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from nextreel.opening import open_system
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.serving.schemas import MAX_UPLOADS
+from nextreel.serving.incoming import MAX_UPLOADS
 from nextreel.settings import Settings
 from nextreel.system import System
 from nextreel.uploads import Upload
