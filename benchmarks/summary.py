@@ -58,7 +58,39 @@ def lines() -> list[tuple[str, str, str]]:
             f"{start['nextreel recommend']['median']:.2f} / {start['nextreel serve']['median']:.2f} s",
             "cold_start.json",
         ),
+        *_of_serving(),
         *_of_towers(),
+    ]
+
+
+def _of_serving() -> list[tuple[str, str, str]]:
+    """What it takes to answer elsewhere, to grow and to change, while requests are answered."""
+    index, uploads, swap, function = load("index"), load("uploads"), load("swap"), load("lambda")
+    chosen = index["indexes"][0]
+    index_of = f"A vector index of {index['rows']:,} × {index['dimensions']}, chosen by itself"
+    chosen_is = (
+        f"{chosen['recall@100']:.4f}, {chosen['index_bytes'] / 1e6:.0f} MB, {chosen['milliseconds_a_query']:.2f} ms"
+    )
+    took = uploads["milliseconds"]
+    upload_is = " / ".join(f"{took[name]['median']:.0f}" for name in ("upload", "follow")) + " ms"
+    return [
+        (f"{index_of}: recall@100 against exact search, size, time of a query", chosen_is, "index.json"),
+        (
+            "The same: until a vector that was added is found, at most",
+            f"{1000 * chosen['inserts']['longest_seconds_until_found']:.1f} ms",
+            "index.json",
+        ),
+        (f"One more video among {uploads['rows']:,}: to upload it / to follow elsewhere", upload_is, "uploads.json"),
+        (
+            f"Requests that failed of {swap['requests']:,}, while the release changed {swap['changes']} times",
+            str(swap["failed"]),
+            "swap.json",
+        ),
+        (
+            "AWS Lambda's runtime: process start to first answer",
+            f"{function['first_answer_seconds']['median']:.2f} s",
+            "lambda.json",
+        ),
     ]
 
 

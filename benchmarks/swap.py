@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from nextreel.evaluation.lineage import commit, hardware, versions
+from nextreel.opening import open_system
 from nextreel.registry import MANIFEST, Registry
 from nextreel.store import state_folder
-from nextreel.system import open_system
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NEXTREEL = str(Path(sys.executable).with_name("nextreel"))
@@ -112,7 +112,7 @@ def served(home: Path, port: int, people: list[str], changes: int) -> tuple[Load
     first, second = second_release(home)
     command = [NEXTREEL, "serve", f"--home={home}", f"--port={port}", "--workers=2", "--clock=end"]
     environment = {name: value for name, value in os.environ.items() if name != "API_KEYS"}
-    server = subprocess.Popen(  # noqa: S603
+    server = subprocess.Popen(  # noqa: S603  our own
         command,
         env=environment | {"ADMIN_ON_LOOPBACK": "true", "LOG_LEVEL": "ERROR"},
         cwd=home,

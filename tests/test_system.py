@@ -16,9 +16,10 @@ import pytest
 
 from nextreel import features
 from nextreel.backends import Unreachable, open_key_value, open_log
+from nextreel.opening import open_system
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n, vectors
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId, is_session
 from nextreel.uploads import Upload
 
@@ -192,11 +193,11 @@ def test_what_may_not_be_shown_yet_there_or_any_more_is_similar_to_nothing(syste
     ]
     system.upload(limited)
 
-    def similar(country: str | None) -> set[VideoId]:
+    def similar(country: str | None = None) -> set[VideoId]:
         return {other for other, _ in system.similar(video_id, Request(None, now, 200, country=country))}
 
-    assert similar(None) == set(rest)
-    assert similar("NO") == {there, *rest}
+    assert similar() == set(rest)
+    assert similar(country="NO") == {there, *rest}
     system.upload([Upload(video_id=one, regions=("NO",)) for one in rest[:-2]])
     assert {other for other, _ in system.similar(video_id, Request(None, now, 2))} == set(rest[-2:])
 
@@ -384,7 +385,7 @@ def test_a_value_that_is_not_finite_is_told_with_the_formula_and_the_first_pair(
 def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(home: Path) -> None:
     heavy = ("torch", "catboost", "implicit", "pandas", "polars", "scipy", "sklearn", "faiss", "fastapi")
     program = (
-        "import sys; from pathlib import Path; from nextreel.system import open_system; "
+        "import sys; from pathlib import Path; from nextreel.opening import open_system; "
         "from nextreel.types import Request; "
         f"system = open_system(Path({str(home)!r}), clock='end'); "
         f"assert len(system.recommend(Request({SOMEONE!r}, system.data_end, 5)).rows) == 5; "

@@ -181,7 +181,7 @@ def can_only_read() -> Callable[[Path], tuple[str, ...]]:
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
 
     def can_only_read(folder: Path) -> tuple[str, ...]:
-        if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False).returncode:  # noqa: S603
+        if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False).returncode:  # noqa: S603  fixed
             pytest.skip("needs to mount a folder read-only: user namespaces are not allowed here")
         return (*command, "sh", "-c", script, str(folder))
 

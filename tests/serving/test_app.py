@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nextreel.data.schemas import KIND_NAMES
-from nextreel.serving.schemas import EventType
+from nextreel.serving.incoming import EventType
 from nextreel.telemetry import configure_logging
 from nextreel.types import Kind
 

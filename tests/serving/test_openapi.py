@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from nextreel.serving import schemas
+from nextreel.serving import incoming, outgoing
 from nextreel.serving.app import openapi_text
 from nextreel.serving.examples import EXAMPLES
 from nextreel.serving.openapi import operations
@@ -74,12 +74,16 @@ def test_every_answer_has_a_media_type_and_a_shape(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_described_and_has_an_example_that_it_accepts(name: str) -> None:
-    model: type[BaseModel] = getattr(schemas, name)
+    model: type[BaseModel] = getattr(incoming if name.endswith("In") else outgoing, name)
     assert MODELS[name]["description"]
     (example,) = MODELS[name]["examples"]
     assert example == EXAMPLES[name]
     assert set(example) <= set(model.model_fields)
     model.model_validate(example, strict=not name.endswith("In"))  # JSON has lists where a request holds tuples
+
+
+def test_the_cursor_of_the_examples_is_one_that_a_page_may_come_with() -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}\.1", EXAMPLES["RecommendationsOut"]["cursor"])
 
 
 def test_no_example_is_of_a_model_that_is_gone() -> None:

@@ -78,11 +78,13 @@ HOME = Path("var")
 
 @contextmanager
 def opened(home: Path, release: str | None = None, feature_log: Path | None = None) -> Iterator[System]:
-    """The system that the home's promoted release makes, closed again at the end."""
+    """The system that the home's promoted release makes, with a server's store and log; closed again at the end."""
+    from nextreel.opening import open_system
     from nextreel.settings import get_settings
-    from nextreel.system import open_system
 
-    system = open_system(home, release, state_url=get_settings().shared_url, feature_log=feature_log)
+    settings = get_settings()
+    state_url, log_url = settings.shared_url, settings.event_log_url
+    system = open_system(home, release, state_url=state_url, log_url=log_url, feature_log=feature_log)
     try:
         yield system
     finally:

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.outgoing import VideosOut
 from nextreel.serving.routes import NO_VIDEO, Count, Country, PathId
-from nextreel.serving.schemas import VideosOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 

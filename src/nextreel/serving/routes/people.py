@@ -11,9 +11,10 @@ from nextreel.backends import StillRead
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.incoming import MergeIn
+from nextreel.serving.outgoing import MergeOut, ProblemOut, ReceiptOut, RecommendationsOut
 from nextreel.serving.problems import Problem
 from nextreel.serving.routes import Count, Country, Cursor, Paged, PathId
-from nextreel.serving.schemas import MergeIn, MergeOut, ProblemOut, ReceiptOut, RecommendationsOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request, session_person
 

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.incoming import RecommendationsIn
+from nextreel.serving.outgoing import RecommendationsOut, WhyOut
 from nextreel.serving.routes import NO_PAGE, NO_VIDEO, Count, Country, Cursor, Paged, PathId
-from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 
