@@ -30,6 +30,8 @@ from nextreel.paging import Page, Pages
 from nextreel.pipeline import Recommender, Store
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
+from nextreel.retrieval.index import VectorIndexError
+from nextreel.retrieval.milvus import open_shared
 from nextreel.slates import Asked, SharedSlates, Slates
 from nextreel.store import LiveStore, state_folder
 from nextreel.telemetry import observe_applied, timed
@@ -200,7 +202,11 @@ class System:
         for model in (models.ease, models.item_item, models.two_tower):
             if model is None or len(found) >= k or row >= len(model):
                 continue
-            rows, scores = model.similar(row, 2 * k + 10)
+            try:
+                rows, scores = model.similar(row, 2 * k + 10)
+            except VectorIndexError:  # the others' videos are worth showing; /health tells that Milvus is away
+                log.exception("similar videos are found without vectors")
+                continue
             for other, score in zip(rows.tolist(), scores.tolist(), strict=True):
                 if catalogue.available[other] and other != row:
                     found.setdefault(other, score)
@@ -325,6 +331,8 @@ class System:
             ("value", lambda: self.value_problem is None),
             ("pipeline", self._answers_in_full),
         ]
+        if self._growing.vectors is not None:
+            checks.insert(-1, ("vectors", self._growing.vectors.up_to_date))
         return [(name, *_checked(check)) for name, check in checks]
 
     def _answers_in_full(self) -> bool:
@@ -339,6 +347,8 @@ class System:
         self.store.close()
         self.shared.close()
         self._log.close()
+        if self._growing.vectors is not None:
+            self._growing.vectors.close()
 
 
 def open_system(
@@ -352,6 +362,7 @@ def open_system(
     feature_log_share: float = 1.0,
     slate_cache_seconds: float = 0.0,
     cache_url: str | None = None,
+    vectors_url: str | None = None,
 ) -> System:
     """The system of the release in production, or of the given one. Verifies every checksum first.
 
@@ -361,10 +372,13 @@ def open_system(
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     With `slate_cache_seconds`, equal requests within them get one slate; with `cache_url`, that of a key-value store,
     those of other processes too.
+    With `vectors_url`, the towers' vectors are searched in that Milvus, which is filled where it lacks the release's.
     """
     release = release or production(home)
     shared = _shared(home, state_url)
-    growing, store, event_log, value = _load(home, release, overlay=shared, shared=shared, log_url=log_url)
+    growing, store, event_log, value = _load(
+        home, release, overlay=shared, shared=shared, log_url=log_url, vectors_url=vectors_url
+    )
     store.refresh = growing.follow
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
@@ -439,7 +453,13 @@ def heading(recommender: Recommender) -> Heading:
 
 
 def _load(
-    home: Path, release: str, *, overlay: KeyValue, shared: KeyValue, log_url: str | None = None
+    home: Path,
+    release: str,
+    *,
+    overlay: KeyValue,
+    shared: KeyValue,
+    log_url: str | None = None,
+    vectors_url: str | None = None,
 ) -> tuple[Growing, LiveStore, ClosableEventLog, str]:
     """The release as it was made; states that move on lie in the overlay, changes of the catalogue are shared."""
     registry = Registry(home)
@@ -447,6 +467,9 @@ def _load(
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
+    models, vectors = Models.load(folder), None
+    if vectors_url is not None and models.two_tower is not None:
+        vectors = open_shared(vectors_url, release, models.two_tower.index.vectors)
     event_log = _event_log(home, log_url)
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, overlay, f"{release}/")
     ranker = load_ranker(folder)
@@ -463,7 +486,7 @@ def _load(
             release=release,
         )
 
-    growing = Growing(Changes(shared), store, Models.load(folder), registry.show(release)["created_at"], make)
+    growing = Growing(Changes(shared), store, models, registry.show(release)["created_at"], make, vectors)
     recommender = growing.recommender
     if ranker is not None:  # a release of another version is refused here, not answered without its ranker
         ranker.check(names(recommender.features, [source.retriever.name for source in recommender.sources]))

@@ -82,7 +82,9 @@ def opened(home: Path, release: str | None = None, feature_log: Path | None = No
     from nextreel.settings import get_settings
     from nextreel.system import open_system
 
-    system = open_system(home, release, state_url=get_settings().shared_url, feature_log=feature_log)
+    settings = get_settings()
+    vectors_url = None if settings.vectors_url is None else settings.vectors_url.get_secret_value()
+    system = open_system(home, release, state_url=settings.shared_url, feature_log=feature_log, vectors_url=vectors_url)
     try:
         yield system
     finally:
