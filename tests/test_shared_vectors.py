@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from nextreel.retrieval.live_index import RemoteView
-from nextreel.retrieval.milvus import MilvusIndex, SharedVectors, open_milvus, open_shared
+from nextreel.retrieval.milvus import ANSWER_WITHIN, MilvusIndex, SharedVectors, open_milvus, open_shared
 from nextreel.system import System, open_system
 from nextreel.types import FloatArray, NextreelError, Request, VideoId
 from nextreel.uploads import Upload
@@ -50,6 +51,13 @@ class Server:
                 time.sleep(0.05)
             else:
                 return
+
+    def pause(self) -> None:
+        """From now on connections stand, and nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -248,6 +256,33 @@ def test_a_server_that_fails_is_done_without_until_it_is_back(
         same(system, plain)
         assert len(shared(system).index) == len(system.catalogue)  # the upload too
     finally:
+        server.stop()
+
+
+def test_a_server_that_does_not_answer_is_waited_for_a_second_and_not_again_at_once(
+    opened: Callable[[str | None], System], tmp_path: Path
+) -> None:
+    server = Server(tmp_path)
+    system = opened(server.url)
+    try:
+        server.pause()
+        waited = []
+        for _ in range(2):
+            started = time.monotonic()
+            slate = system.recommend(Request("person-7", system.data_end, 10))
+            waited.append(time.monotonic() - started)
+            assert len(slate.video_ids) == 10
+            assert "two_tower" in slate.trace.failures
+        assert ANSWER_WITHIN * 0.9 < waited[0] < ANSWER_WITHIN + 2
+        assert waited[1] < ANSWER_WITHIN * 0.9
+        server.resume()
+        deadline = time.monotonic() + 30
+        while not shared(system).up_to_date():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert listed(system)
+    finally:
+        server.resume()
         server.stop()
 
 

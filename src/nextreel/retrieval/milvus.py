@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextreel.backends.urls import shown, split
 from nextreel.retrieval.index import VectorIndexError, check_pairs, checked
 from nextreel.types import BoolArray, FloatArray, RowArray
 
@@ -261,13 +262,15 @@ def open_milvus(url: str, dim: int, release: str = "", index_type: str = "AUTOIN
     collection = DEFAULT_COLLECTION
     address: dict[str, str] = {"uri": url}
     if url.startswith(SCHEME):
-        parts = urlsplit(url)
+        parts, _ = split(url, ())
         collection = parts.path.strip("/") or DEFAULT_COLLECTION
         address = {"uri": f"http://{parts.hostname}:{parts.port or 19530}"}
         if parts.username:
-            address["token"] = f"{parts.username}:{parts.password or ''}"
+            address["token"] = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     elif not url.endswith(".db"):
-        raise VectorIndexError(f"Expected milvus://HOST:PORT/COLLECTION or a file that ends with .db; got '{url}'.")
+        raise VectorIndexError(
+            f"Expected milvus://HOST:PORT/COLLECTION or a file that ends with .db; got '{shown(url)}'."
+        )
     if release:
         collection += "_" + re.sub(r"[^0-9A-Za-z]", "_", release)  # all that a name may hold
     try:
@@ -289,27 +292,26 @@ def open_milvus(url: str, dim: int, release: str = "", index_type: str = "AUTOIN
 
 
 def _make(client: Any, collection: str, dim: int, index_type: str) -> None:
-    """Makes the collection where there is none, and loads it; another process may be doing so at the same time."""
+    """Sees to it that the collection is there and can be searched; other processes may make it at the same time."""
     from pymilvus import DataType, MilvusException  # noqa: PLC0415
     from pymilvus.client.types import LoadState  # noqa: PLC0415
 
-    if not client.has_collection(collection):
-        schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("row", DataType.INT64, is_primary=True)
-        schema.add_field("there", DataType.BOOL)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
-        searched = client.prepare_index_params()
-        searched.add_index("vector", index_type=index_type, metric_type="IP")
-        try:
-            client.create_collection(collection, schema=schema, index_params=searched, consistency_level="Strong")
-        except MilvusException:
-            if not client.has_collection(collection):
-                raise
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("row", DataType.INT64, is_primary=True)
+    schema.add_field("there", DataType.BOOL)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    searched = client.prepare_index_params()
+    searched.add_index("vector", index_type=index_type, metric_type="IP")
     until = monotonic() + TIMEOUT
-    while client.get_load_state(collection)["state"] != LoadState.Loaded:
+    while True:
         try:
-            client.load_collection(collection, timeout=TIMEOUT)
-        except MilvusException:  # whoever makes it has not made its index yet
+            if not client.has_collection(collection):
+                client.create_collection(collection, schema=schema, index_params=searched, consistency_level="Strong")
+            if client.get_load_state(collection)["state"] != LoadState.Loaded:
+                client.load_collection(collection, timeout=TIMEOUT)
+        except MilvusException:  # perhaps another process began to make it a moment ago
             if monotonic() > until:
                 raise
-            sleep(0.05)
+            sleep(0.1)
+        else:
+            return
