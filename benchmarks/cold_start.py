@@ -24,7 +24,7 @@ from pathlib import Path
 from time import perf_counter
 
 from nextreel.evaluation.lineage import commit, hardware, versions
-from nextreel.system import open_system
+from nextreel.opening import open_system
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NEXTREEL = str(Path(sys.executable).with_name("nextreel"))

@@ -24,7 +24,7 @@ from typing import Any
 
 from lambda_runtime import KEY, PATIENCE, RuntimeApi, function, http_api, rest_api
 from nextreel.evaluation.lineage import commit, hardware, versions
-from nextreel.system import open_system
+from nextreel.opening import open_system
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

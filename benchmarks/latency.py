@@ -22,8 +22,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nextreel.evaluation.lineage import commit, hardware, peak_memory, versions
+from nextreel.opening import open_system
 from nextreel.ranking.switched import AWAY
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import DAY, Matrix, NextreelError, Request, UserId
 
 RESULTS = Path(__file__).resolve().parent / "results"

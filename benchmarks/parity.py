@@ -23,7 +23,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nextreel import parity
 from nextreel.evaluation.lineage import commit, hardware, versions
-from nextreel.system import System, open_system
+from nextreel.opening import open_system
+from nextreel.system import System
 from nextreel.types import Event, Kind, Request, UserId
 
 RESULTS = Path(__file__).resolve().parent / "results"

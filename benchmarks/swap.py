@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from nextreel.evaluation.lineage import commit, hardware, versions
+from nextreel.opening import open_system
 from nextreel.registry import MANIFEST, Registry
 from nextreel.store import state_folder
-from nextreel.system import open_system
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NEXTREEL = str(Path(sys.executable).with_name("nextreel"))

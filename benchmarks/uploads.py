@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from nextreel.evaluation.lineage import commit, hardware, peak_memory, versions
-from nextreel.system import System, open_system
+from nextreel.opening import open_system
+from nextreel.system import System
 from nextreel.types import Request
 from nextreel.uploads import Upload
 

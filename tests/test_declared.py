@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from nextreel.cli.app import app
 from nextreel.declared import FILE, DeclaredValue
-from nextreel.system import FOLLOW_EVERY, System, open_system
+from nextreel.opening import open_system
+from nextreel.system import FOLLOW_EVERY, System
 from nextreel.types import NextreelError, Request
 
 BACKWARD = "0 - relevance"

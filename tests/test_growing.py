@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextreel.backends import open_key_value
-from nextreel.system import SHARED, System, open_system
+from nextreel.opening import SHARED, open_system
+from nextreel.system import System
 from nextreel.types import Event, Kind, NextreelError, Request, VideoId
 from nextreel.uploads import Change, Changes, Upload, WrongUpload
 
@@ -283,7 +284,7 @@ def test_changes_lie_in_the_store_that_the_url_names(home: Path, redis_url: str)
 PROCESS = """
 import json, sys, time
 from pathlib import Path
-from nextreel.system import open_system
+from nextreel.opening import open_system
 from nextreel.types import Request
 system = open_system(Path(sys.argv[1]), clock="end")
 print(json.dumps("ready"), flush=True)

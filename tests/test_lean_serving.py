@@ -15,7 +15,7 @@ HEAVY = ("torch", "sentence_transformers", "implicit", "onnx", "catboost", "pand
         "nextreel.serving.batch",
         "nextreel.serving.lambda_handler",
         "nextreel.serving.sagemaker",
-        "nextreel.system",
+        "nextreel.opening",
     ],
 )
 def test_what_answers_requests_loads_no_training_library(module: str) -> None:

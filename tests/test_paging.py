@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from nextreel import paging
 from nextreel.backends import ClosableKeyValue, open_key_value
+from nextreel.opening import open_system
 from nextreel.ordering import Resume
 from nextreel.paging import Page, Pages, UnknownCursor
 from nextreel.resuming import ResumeParams
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import BoolArray, Catalogue, Event, Kind, Request, RowArray, Slate, Trace, VideoId
 
 SOMEONE = "person-7"

@@ -6,8 +6,10 @@ import functools
 import json
 import shutil
 import threading
+import time
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,17 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from nextreel import feature_log, features, parity
+from nextreel.backends import open_log
 from nextreel.cli import show
 from nextreel.cli.app import app
 from nextreel.feature_log import MAGIC, Served, open_files
+from nextreel.opening import open_system
 from nextreel.parity import STATE, Parity, differences, verify
 from nextreel.ranking.ranker import FittedRanker
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.settings import Settings
-from nextreel.system import System, open_system
+from nextreel.settings import Settings, get_settings
+from nextreel.system import System
 from nextreel.types import Event, Feature, FloatArray, Kind, Moment, NextreelError, Request
 from nextreel.uploads import Upload
 
@@ -348,8 +352,8 @@ def test_the_command_prints_the_rates_and_fails_on_a_mismatch(
     assert (written["requests"], written["rate"], written["exact"]) == (6, 0.0, 1.0)
     real = parity.verify
 
-    def skewed(*given: Any) -> Parity:
-        found = real(*given)
+    def skewed(*given: Any, **places: Any) -> Parity:
+        found = real(*given, **places)
         first = replace(found.columns[3], mismatches=7, largest=0.25)
         return replace(
             found, columns=(*found.columns[:3], first, *found.columns[4:]), dropped=4, lost={"x": 9}, moved=2
@@ -369,3 +373,23 @@ def test_a_list_on_the_terminal_can_be_logged_and_verified(home: Path) -> None:
     checked = CliRunner().invoke(app, ["features", "verify", "--home", str(home), "--log", log])
     assert checked.exit_code == 0, checked.output
     assert "over 1 requests" in " ".join(checked.stdout.split())
+
+
+def test_commands_read_the_event_log_that_a_setting_names(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, features = f"sqlite://{tmp_path / 'elsewhere.db'}", str(home / "features")
+    monkeypatch.setenv("LOG_URL", url)
+    get_settings.cache_clear()
+    try:
+        recommend = ["recommend", "person-7", "--json", "--home", str(home), "--feature-log", features]
+        shown = json.loads(CliRunner().invoke(app, recommend).stdout)["recommendations"][0]["video_id"]
+        with closing(open_log(url)) as elsewhere:
+            elsewhere.append([Event("person-7", time.time(), Kind.COMPLETE, shown)])
+        after = json.loads(CliRunner().invoke(app, recommend).stdout)["recommendations"]
+        assert shown not in [one["video_id"] for one in after]
+        checked = CliRunner().invoke(app, ["features", "verify", "--home", str(home), "--log", features])
+        assert "over 2 requests" in checked.stdout, (checked.output, checked.exception)
+    finally:
+        get_settings.cache_clear()
+    assert not (home / "log.db").exists()

@@ -72,8 +72,7 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     assert settings.slate_cache_seconds == 2.5
     assert settings.cache_url is not None
     assert settings.cache_url.get_secret_value() == "memory://"
-    assert settings.vectors_url is not None
-    assert settings.vectors_url.get_secret_value() == "milvus://vectors:19530"
+    assert settings.milvus_url == "milvus://vectors:19530"
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
     assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)
     assert [key.digest for key in settings.api_keys] == [

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nextreel.opening import open_system
 from nextreel.retrieval.live_index import RemoteView
 from nextreel.retrieval.milvus import ANSWER_WITHIN, MilvusIndex, SharedVectors, open_milvus, open_shared
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import FloatArray, NextreelError, Request, VideoId
 from nextreel.uploads import Upload
 

@@ -18,9 +18,9 @@ from prometheus_client import REGISTRY
 from nextreel import slates
 from nextreel.backends import open_key_value
 from nextreel.declared import DeclaredValue
+from nextreel.opening import open_system
 from nextreel.pipeline import Recommender
 from nextreel.slates import Asked, SharedSlates, Slates
-from nextreel.system import open_system
 from nextreel.types import UNKNOWN, BoolArray, Event, Kind, NextreelError, Request, RowArray, Slate, Trace, UserState
 
 

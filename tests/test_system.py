@@ -16,9 +16,10 @@ import pytest
 
 from nextreel import features
 from nextreel.backends import Unreachable, open_key_value, open_log
+from nextreel.opening import open_system
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving.batch import score_pairs, top_n
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId
 
 SOMEONE = "person-7"
@@ -354,7 +355,7 @@ def test_a_value_that_is_not_finite_is_told_with_the_formula_and_the_first_pair(
 def test_an_answer_loads_neither_the_training_libraries_nor_those_of_large_catalogues(home: Path) -> None:
     heavy = ("torch", "catboost", "implicit", "pandas", "polars", "scipy", "sklearn", "faiss", "fastapi")
     program = (
-        "import sys; from pathlib import Path; from nextreel.system import open_system; "
+        "import sys; from pathlib import Path; from nextreel.opening import open_system; "
         "from nextreel.types import Request; "
         f"system = open_system(Path({str(home)!r}), clock='end'); "
         f"assert len(system.recommend(Request({SOMEONE!r}, system.data_end, 5)).rows) == 5; "

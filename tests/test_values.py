@@ -13,10 +13,11 @@ import pytest
 
 from nextreel.assembly import Config, merged
 from nextreel.data import World
+from nextreel.opening import open_system
 from nextreel.pipeline import Recommender
 from nextreel.ranking.ranker import FittedRanker
 from nextreel.ranking.value import formula
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.training import train
 from nextreel.types import Event, FloatArray, Kind, Request
 

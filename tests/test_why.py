@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nextreel.system import System, open_system
+from nextreel.opening import open_system
+from nextreel.system import System
 from nextreel.types import FloatArray, Moment, NextreelError, Request
 from nextreel.why import Why, why
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nextreel.feature_log import LogFile, Served, open_files
 from nextreel.growing import Growing
+from nextreel.opening import heading, replayed
 from nextreel.progress import Progress, silent
 from nextreel.store import Counters, LiveStore, bounded
-from nextreel.system import heading, replayed
 from nextreel.types import BoolArray, FloatArray, NextreelError, UserId, UserState
 
 TOLERANCE = 1e-6  # relative; for numbers that are not whole
@@ -141,14 +141,16 @@ def verify(
     feature_log: Path,
     limit: int | None = None,
     progress: Progress = silent,
+    *,
     state_url: str | None = None,
+    log_url: str | None = None,
 ) -> Parity:
     """How the rows that a release served compare with those that its code and state give now.
 
-    Requests are replayed in the order of the event log, at most `limit` of them: state and counters follow the log up
-    to what the answer saw, the catalogue its changes, which are in the store of `state_url`; then `Recommender.gather`
-    and `matrix` compute the same candidates again. Raises `NextreelError` when nothing was logged of the release, by
-    other features, or over another event log.
+    Requests are replayed in the order of the event log, which `log_url` names, at most `limit` of them: state and
+    counters follow the log up to what the answer saw, the catalogue its changes, which are in the store of `state_url`;
+    then `Recommender.gather` and `matrix` compute the same candidates again. Raises `NextreelError` when nothing was
+    logged of the release, by other features, or over another event log.
     """
     files = [file for file in open_files(feature_log) if file.heading is None or file.heading.release == release]
     order = sorted(
@@ -169,7 +171,7 @@ def verify(
     chosen = chosen[:limit]
     with (
         _one_thread(),
-        replayed(home, release, state_url) as (growing, store),
+        replayed(home, release, state_url, log_url) as (growing, store),
         progress("replaying", len(chosen)) as advance,
     ):
         replay = _Replay(growing, store)

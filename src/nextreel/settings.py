@@ -74,6 +74,16 @@ class Settings(BaseSettings):
             return self.state_url.get_secret_value()
         return f"redis://{self.redis_host}:6379/0" if self.use_redis else None
 
+    @property
+    def event_log_url(self) -> str | None:
+        """The URL of the event log, which may hold a password; None for log.db in the home."""
+        return None if self.log_url is None else self.log_url.get_secret_value()
+
+    @property
+    def milvus_url(self) -> str | None:
+        """The URL of the Milvus that searches vectors, which may hold a password; None for the release's own index."""
+        return None if self.vectors_url is None else self.vectors_url.get_secret_value()
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _keys(cls, value: Any) -> Any:

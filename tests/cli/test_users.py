@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from nextreel.cli import show
 from nextreel.cli.app import app
-from nextreel.system import open_system
+from nextreel.opening import open_system
 from nextreel.types import Event, Kind, NextreelError
 
 SOMEONE = "person-7"

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from nextreel.cli.app import app
 from nextreel.data import DataError
-from nextreel.system import open_system
+from nextreel.opening import open_system
 from nextreel.types import NextreelError
 from nextreel.uploads import Upload
 

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextreel.folders import half
+from nextreel.opening import open_system
 from nextreel.serving import batch
 from nextreel.serving.batch import MANIFEST, Asked, top_n, vectors, write
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import Event, Kind, NextreelError, Request
 
 LISTS = Asked("lists", "end", 5, "two_tower")

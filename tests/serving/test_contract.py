@@ -17,10 +17,10 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.types import Receive, Scope, Send
 
 from nextreel.keys import SCOPES, ApiKey, digest
+from nextreel.opening import open_system
 from nextreel.serving.app import create_app, openapi_text
 from nextreel.serving.current import Serving
 from nextreel.settings import Settings
-from nextreel.system import open_system
 
 GIVEN = os.environ.get("CASES")
 CASES = int(GIVEN or "20")  # drawn for each operation, beside the bounds of every field; `make fuzz` draws more

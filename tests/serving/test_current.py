@@ -20,13 +20,14 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
+from nextreel.opening import open_system
 from nextreel.registry import CorruptRelease, Registry
 from nextreel.serving import current
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.settings import Settings
 from nextreel.store import state_folder
-from nextreel.system import System, open_system
+from nextreel.system import System
 
 ADMIN = Settings(api_keys=(), admin_on_loopback=True)
 RELEASE = "nextreel_release_info{"

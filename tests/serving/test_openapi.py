@@ -82,6 +82,10 @@ def test_every_model_is_described_and_has_an_example_that_it_accepts(name: str) 
     model.model_validate(example, strict=not name.endswith("In"))  # JSON has lists where a request holds tuples
 
 
+def test_the_cursor_of_the_examples_is_one_that_a_page_may_come_with() -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}\.1", EXAMPLES["RecommendationsOut"]["cursor"])
+
+
 def test_no_example_is_of_a_model_that_is_gone() -> None:
     assert set(EXAMPLES) == set(MODELS)
 

@@ -12,11 +12,12 @@ from fastapi.testclient import TestClient
 
 from nextreel import feature_log
 from nextreel.backends import StillRead
+from nextreel.opening import open_system
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.serving.schemas import MergeOut, ReceiptOut
 from nextreel.settings import Settings
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.types import session_person
 
 SOMEONE = "person-7"

@@ -47,9 +47,9 @@ def assembled(environment: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Puts an opener of systems in the place of the real one."""
 
     def assembled(opener: Any) -> None:
-        module = ModuleType("nextreel.system")
+        module = ModuleType("nextreel.opening")
         module.__dict__["open_system"] = opener
-        environment.setitem(sys.modules, "nextreel.system", module)
+        environment.setitem(sys.modules, "nextreel.opening", module)
 
     return assembled
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from nextreel.opening import open_system
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.serving.schemas import MAX_UPLOADS
 from nextreel.settings import Settings
-from nextreel.system import System, open_system
+from nextreel.system import System
 
 WHOLE = {
     "video_id": "new",

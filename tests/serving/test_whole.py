@@ -12,12 +12,13 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from nextreel.opening import open_system
 from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
 from nextreel.serving.schemas import MAX_POSITION, MAX_VALUE, ExperimentsOut, FeaturesOut, WhyOut
 from nextreel.settings import Settings
-from nextreel.system import System, open_system
+from nextreel.system import System
 
 SOMEONE = "person-7"
 

@@ -18,7 +18,7 @@ import pytest
 
 from nextreel.assembly import Config
 from nextreel.data import World
-from nextreel.system import open_system
+from nextreel.opening import open_system
 from nextreel.training import train
 from nextreel.types import Request
 

@@ -10,9 +10,9 @@ import pytest
 
 from nextreel.assembly import Config
 from nextreel.data import Dataset
+from nextreel.opening import open_system
 from nextreel.registry import Registry
 from nextreel.store import state_folder
-from nextreel.system import open_system
 from nextreel.training import train
 from nextreel.types import Event, Kind, Request, VideoId
 

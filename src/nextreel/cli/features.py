@@ -65,9 +65,9 @@ def list_features(
 def _importance(home: Path, release: str | None) -> Mapping[str, float]:
     """How much of the change of the ranker's score each column makes, in percent, in a release that has a ranker."""
     from nextreel.assembly import load_ranker
+    from nextreel.opening import production
     from nextreel.ranking.ranker import RELEVANCE
     from nextreel.registry import Registry
-    from nextreel.system import production
 
     release = release or production(home)
     ranker = load_ranker(Registry(home).open(release))
@@ -93,12 +93,13 @@ def verify(
     Exit code 1 when a number differs. Whole numbers must be equal, others may differ by one part in a million.
     """
     from nextreel import parity
+    from nextreel.opening import production
     from nextreel.settings import get_settings
-    from nextreel.system import production
 
+    settings = get_settings()
+    places = {"state_url": settings.shared_url, "log_url": settings.event_log_url}
     with bars() as progress:
-        shared = get_settings().shared_url
-        found = parity.verify(home, release or production(home), log, limit, progress, shared)
+        found = parity.verify(home, release or production(home), log, limit, progress, **places)
     out.print(_comparison(found))
     for line in _summary(found):
         out.print(line, markup=False, soft_wrap=True)

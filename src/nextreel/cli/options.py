@@ -78,13 +78,15 @@ HOME = Path("var")
 
 @contextmanager
 def opened(home: Path, release: str | None = None, feature_log: Path | None = None) -> Iterator[System]:
-    """The system that the home's promoted release makes, closed again at the end."""
+    """The system that the home's promoted release makes, with a server's store and log; closed again at the end."""
+    from nextreel.opening import open_system
     from nextreel.settings import get_settings
-    from nextreel.system import open_system
 
     settings = get_settings()
-    vectors_url = None if settings.vectors_url is None else settings.vectors_url.get_secret_value()
-    system = open_system(home, release, state_url=settings.shared_url, feature_log=feature_log, vectors_url=vectors_url)
+    state_url, log_url, vectors_url = settings.shared_url, settings.event_log_url, settings.milvus_url
+    system = open_system(
+        home, release, state_url=state_url, log_url=log_url, feature_log=feature_log, vectors_url=vectors_url
+    )
     try:
         yield system
     finally:

@@ -94,7 +94,7 @@ def _release(home: Path | None, release: str | None) -> str | None:
         return None
     if home is None:
         raise NextreelError("Expected --home with --release: the folder that holds it.")
-    from nextreel.system import production
+    from nextreel.opening import production
 
     return production(home) if release == "production" else release
 

@@ -33,7 +33,7 @@ def forget(user: User, home: Home = HOME, feature_log: FeatureLog = None) -> Non
     with _places(home, feature_log) as places:
         receipt = forgetting.forget(places, _id(places, user), time.time())
     show.out.print(show.rows("Forgotten", [{"place": place, "removed": n} for place, n in receipt.counts.items()]))
-    show.out.print(f"Receipt {receipt.receipt_id} of {receipt.erased_at}, over {len(receipt.releases)} releases")
+    show.out.print(f"Receipt {receipt.receipt_id} of {receipt.erased_at}; releases searched: {len(receipt.releases)}")
 
 
 @app.command("verify-deleted")
@@ -62,12 +62,11 @@ def verify_deleted(user: User, home: Home = HOME, feature_log: FeatureLog = None
 
 def _places(home: Path, feature_log: Path | None) -> AbstractContextManager[Places]:
     """Where the home keeps what people did, by the same settings as a server's."""
+    from nextreel.opening import opened_places
     from nextreel.settings import get_settings
-    from nextreel.system import opened_places
 
     settings = get_settings()
-    log_url = None if settings.log_url is None else settings.log_url.get_secret_value()
-    return opened_places(home, settings.shared_url, log_url, feature_log or settings.feature_log)
+    return opened_places(home, settings.shared_url, settings.event_log_url, feature_log or settings.feature_log)
 
 
 def _id(places: Places, text: str) -> UserId:

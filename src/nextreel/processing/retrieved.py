@@ -9,12 +9,12 @@ import numpy as np
 
 from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config, Models, build
+from nextreel.opening import CATALOGUE, CONFIG
 from nextreel.pipeline import Recommender
 from nextreel.processing.output import RecommenderOf
 from nextreel.processing.params import ProcessingError
 from nextreel.registry import Registry
 from nextreel.store.memory import MemoryStore
-from nextreel.system import CATALOGUE, CONFIG
 from nextreel.types import Catalogue
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 RELEASE: Final = "20260101-000000-cdb007"
 REQUEST: Final = "5d0c6e1f4b7a4c7c9a3f2e8d1b6a9c04"
-CURSOR: Final = "TODO"
+CURSOR: Final = "b6f1d2a94c0e4f7b8d35a1e6c97f0284.1"
 
 VIDEO = {"video_id": "v61", "title": "A Lecture on Photosynthesis", "score": 7.361675, "category": "Science"}
 SIMILAR = {"video_id": "v102", "title": "Settlers of Mars: Full Walkthrough", "score": 0.000596, "category": "Gaming"}

@@ -125,19 +125,19 @@ def opened(settings: Settings, home: Path, clock: str = "wall") -> Serving:
 
 def _open(settings: Settings, home: Path, clock: str, release: str | None) -> System:
     """The system of the release, or of the one in production, that has answered once."""
-    from nextreel.system import open_system  # noqa: PLC0415  the parent of several workers needs no model library
+    from nextreel.opening import open_system  # noqa: PLC0415  the parent of several workers needs no model library
 
     system = open_system(
         home,
         release,
         clock="end" if clock == "end" else "wall",
         state_url=settings.shared_url,
-        log_url=None if settings.log_url is None else settings.log_url.get_secret_value(),
+        log_url=settings.event_log_url,
         feature_log=settings.feature_log,
         feature_log_share=settings.feature_log_share,
         slate_cache_seconds=settings.slate_cache_seconds,
         cache_url=None if settings.cache_url is None else settings.cache_url.get_secret_value(),
-        vectors_url=None if settings.vectors_url is None else settings.vectors_url.get_secret_value(),
+        vectors_url=settings.milvus_url,
     )
     try:
         system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import nextreel
 from nextreel import catalogue as catalogue_file
 from nextreel.assembly import Config
+from nextreel.opening import CATALOGUE, CONFIG
 from nextreel.progress import Progress, silent
 from nextreel.registry import Registry
 from nextreel.store import state_folder, write_snapshot
-from nextreel.system import CATALOGUE, CONFIG
 from nextreel.training.fit import Fitted, fit
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ import pytest
 
 from nextreel.assembly import Config, Models, Quotas, build
 from nextreel.data import Dataset, World
+from nextreel.opening import open_system
 from nextreel.pipeline import Recommender
 from nextreel.retrieval.als import AlsParams
 from nextreel.retrieval.two_tower.params import TwoTowerParams
 from nextreel.store import MemoryStore
 from nextreel.store.memory import relevance_of
-from nextreel.system import System, open_system
+from nextreel.system import System
 from nextreel.training.fit import fit_models
 from nextreel.types import DAY, Catalogue, Event, Events, Kind, Request, RowArray, UserId
 from nextreel.uploads import taken
