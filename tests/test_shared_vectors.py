@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nextreel.cli import options
 from nextreel.opening import open_system
 from nextreel.retrieval.live_index import RemoteView
 from nextreel.retrieval.milvus import ANSWER_WITHIN, MilvusIndex, SharedVectors, open_milvus, open_shared
+from nextreel.settings import get_settings
 from nextreel.system import System
 from nextreel.types import FloatArray, NextreelError, Request, VideoId
 from nextreel.uploads import Upload
@@ -291,6 +293,16 @@ def test_a_release_does_not_open_without_the_milvus_it_is_told_of(home: Path, mo
     monkeypatch.setattr("nextreel.retrieval.milvus.TIMEOUT", 0.5)
     with pytest.raises(NextreelError, match=r"Expected Milvus at http://127.0.0.1:1; .*Hint"):
         open_system(home, clock="end", vectors_url="milvus://127.0.0.1:1")
+
+
+def test_commands_search_where_the_settings_say(home: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VECTORS_URL", url)
+    get_settings.cache_clear()
+    try:
+        with options.opened(home) as system:
+            assert len(shared(system).index) == len(system.catalogue)
+    finally:
+        get_settings.cache_clear()
 
 
 def test_a_file_of_milvus_lite_serves_one_process(opened: Callable[[str | None], System], tmp_path: Path) -> None:
