@@ -32,6 +32,7 @@ NAMES = (
     "FEATURE_LOG_SHARE",
     "SLATE_CACHE_SECONDS",
     "CACHE_URL",
+    "VECTORS_URL",
 )
 
 
@@ -56,7 +57,7 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     keys = " first-key-of-twenty , second-key-of-twenty,"
     state = ("redis://:secret@cache:6379/0", "sqlite://log.db", "true", "cache")  # pragma: allowlist secret
     limits = ("5000", "2048", "v1", "true", "2.5", "7", "8")
-    cached = ("2.5", "memory://")
+    cached = ("2.5", "memory://", "milvus://vectors:19530")
     values = ("PROD", "debug", "JSON", "/srv/home", *state, keys, "true", *limits, "/srv/f", "1", *cached)
     for name, value in zip(NAMES, values, strict=True):
         environment.setenv(name, value)
@@ -71,6 +72,7 @@ def test_every_variable_is_read(environment: pytest.MonkeyPatch) -> None:
     assert settings.slate_cache_seconds == 2.5
     assert settings.cache_url is not None
     assert settings.cache_url.get_secret_value() == "memory://"
+    assert settings.milvus_url == "milvus://vectors:19530"
     assert (settings.admin_on_loopback, settings.max_body_bytes) == (True, 5000)
     assert (settings.rate_limit, settings.rate_burst) == (2.5, 7)
     assert [key.digest for key in settings.api_keys] == [
@@ -130,4 +132,5 @@ def test_the_store_that_processes_share_is_told_by_url_or_as_a_redis_host(enviro
 
 def test_the_password_of_a_url_is_in_no_text_of_the_settings(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("STATE_URL", "redis://:hunter2@cache:6379/0")  # pragma: allowlist secret
+    environment.setenv("VECTORS_URL", "milvus://me:hunter2@vectors:19530")  # pragma: allowlist secret
     assert "hunter2" not in repr(get_settings()) + str(get_settings().model_dump())

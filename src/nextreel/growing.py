@@ -10,6 +10,7 @@ import numpy as np
 from nextreel.assembly import Models
 from nextreel.pipeline import Recommender, Store
 from nextreel.retrieval.live_index import LiveIndex
+from nextreel.retrieval.milvus import SharedVectors
 from nextreel.store import BoundedStore, Counters, LiveStore
 from nextreel.types import Catalogue, FloatArray
 from nextreel.uploads import Change, Changes, Extended, Released, extended, taken
@@ -33,10 +34,21 @@ class Growing:
     To be told to follow by one thread at a time, as `LiveStore.follow` does.
     """
 
-    def __init__(self, changes: Changes, store: LiveStore, models: Models, released_at: float, make: Make) -> None:
+    def __init__(
+        self,
+        changes: Changes,
+        store: LiveStore,
+        models: Models,
+        released_at: float,
+        make: Make,
+        vectors: SharedVectors | None = None,
+    ) -> None:
         self._changes, self._store, self._make = changes, store, make
         self._released = Released.of(store.catalogue, released_at)
-        self._index = None if models.two_tower is None else LiveIndex(models.two_tower.index)
+        self._index = None if models.two_tower is None else LiveIndex(models.two_tower.index, remote=vectors)
+        self.vectors = vectors  # where the towers' vectors are searched; None: in the index of the release
+        if models.two_tower is not None and self._index is not None and vectors is not None:
+            models = replace(models, two_tower=models.two_tower.among(self._index.view))
         self._plan: _Plan | None = None
         self.models = models
         self.recommender = self._made(store.catalogue, store.counters, models)
@@ -54,6 +66,8 @@ class Growing:
         models, index = self.models, self._index
         if models.two_tower is not None and index is not None:
             index = _changed(index.fork(), plan)
+            if self.vectors is not None:
+                self.vectors.tell(after.touched, index.view.of(after.touched), index.view.has(after.touched))
             models = replace(models, two_tower=models.two_tower.among(index.view))
         recommender = self._made(after.catalogue, counters, models)
         self._store.grow(after.catalogue, counters)  # nothing can fail any more

@@ -19,6 +19,7 @@ from nextreel.forgetting import Places
 from nextreel.growing import Growing
 from nextreel.pipeline import Recommender, Store
 from nextreel.registry import Registry
+from nextreel.retrieval.milvus import open_shared
 from nextreel.slates import SharedSlates, Slates
 from nextreel.store import LiveStore, state_folder
 from nextreel.system import System
@@ -40,6 +41,7 @@ def open_system(
     feature_log_share: float = 1.0,
     slate_cache_seconds: float = 0.0,
     cache_url: str | None = None,
+    vectors_url: str | None = None,
 ) -> System:
     """The system of the release in production, or of the given one. Verifies every checksum first.
 
@@ -49,10 +51,13 @@ def open_system(
     With `feature_log`, a share of the requests is kept in that folder with the rows that the ranker read.
     With `slate_cache_seconds`, equal requests within them get one slate; with `cache_url`, that of a key-value store,
     those of other processes too.
+    With `vectors_url`, the towers' vectors are searched in that Milvus, which is filled where it lacks the release's.
     """
     release = release or production(home)
     shared = _shared(home, state_url)
-    growing, store, event_log, value = _load(home, release, overlay=shared, shared=shared, log_url=log_url)
+    growing, store, event_log, value = _load(
+        home, release, overlay=shared, shared=shared, log_url=log_url, vectors_url=vectors_url
+    )
     store.refresh = growing.follow
     store.follow()  # the newest event may be in the log
     offset = store.newest_at + 1.0 - time.time()
@@ -130,7 +135,13 @@ def heading(recommender: Recommender) -> Heading:
 
 
 def _load(
-    home: Path, release: str, *, overlay: KeyValue, shared: KeyValue, log_url: str | None = None
+    home: Path,
+    release: str,
+    *,
+    overlay: KeyValue,
+    shared: KeyValue,
+    log_url: str | None = None,
+    vectors_url: str | None = None,
 ) -> tuple[Growing, LiveStore, ClosableEventLog, str]:
     """The release as it was made; states that move on lie in the overlay, changes of the catalogue are shared."""
     registry = Registry(home)
@@ -138,6 +149,9 @@ def _load(
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = Config.model_validate(about["config"])
     catalogue = catalogue_file.load(folder / CATALOGUE)
+    models, vectors = Models.load(folder), None
+    if vectors_url is not None and models.two_tower is not None:
+        vectors = open_shared(vectors_url, release, models.two_tower.index.vectors)
     event_log = _event_log(home, log_url)
     store = LiveStore(state_folder(home, release), catalogue, config.relevance, event_log, overlay, f"{release}/")
     ranker = load_ranker(folder)
@@ -154,7 +168,7 @@ def _load(
             release=release,
         )
 
-    growing = Growing(Changes(shared), store, Models.load(folder), registry.show(release)["created_at"], make)
+    growing = Growing(Changes(shared), store, models, registry.show(release)["created_at"], make, vectors)
     recommender = growing.recommender
     if ranker is not None:  # a release of another version is refused here, not answered without its ranker
         ranker.check(names(recommender.features, [source.retriever.name for source in recommender.sources]))

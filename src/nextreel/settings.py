@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     serving_threads: int = Field(default=4, ge=1, le=256)  # requests computed at once in one process
     slate_cache_seconds: float = Field(default=0.0, ge=0, le=60)  # that equal requests get one slate for; 0: no cache
     cache_url: SecretStr | None = None  # key-value store in which processes remember slates together
+    vectors_url: SecretStr | None = None  # Milvus that searches the towers' vectors; none: the release's own index
     feature_log: Path | None = None  # folder that keeps what the ranker read; none: nothing is kept
     feature_log_share: float = Field(default=0.1, gt=0, le=1)  # of the requests
 
@@ -57,7 +58,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
 
-    @field_validator("feature_log", "state_url", "log_url", "cache_url", mode="before")
+    @field_validator("feature_log", "state_url", "log_url", "cache_url", "vectors_url", mode="before")
     @classmethod
     def _nothing(cls, value: Any) -> Any:
         return (value.strip() or None) if isinstance(value, str) else value  # FEATURE_LOG= is not the working folder
@@ -77,6 +78,11 @@ class Settings(BaseSettings):
     def event_log_url(self) -> str | None:
         """The URL of the event log, which may hold a password; None for log.db in the home."""
         return None if self.log_url is None else self.log_url.get_secret_value()
+
+    @property
+    def milvus_url(self) -> str | None:
+        """The URL of the Milvus that searches vectors, which may hold a password; None for the release's own index."""
+        return None if self.vectors_url is None else self.vectors_url.get_secret_value()
 
     @field_validator("api_keys", mode="before")
     @classmethod

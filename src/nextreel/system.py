@@ -23,6 +23,7 @@ from nextreel.growing import Growing
 from nextreel.paging import Page, Pages
 from nextreel.ranking.value import formula
 from nextreel.registry import Registry
+from nextreel.retrieval.index import VectorIndexError
 from nextreel.slates import Asked, Slates
 from nextreel.store import LiveStore
 from nextreel.telemetry import observe_applied, timed
@@ -198,7 +199,11 @@ class System:
                 continue
             asked, more = 2 * request.k + 10, True
             while more and len(found) < request.k:  # most may be what may not be shown
-                rows, scores = model.similar(row, min(asked, len(model)))
+                try:
+                    rows, scores = model.similar(row, min(asked, len(model)))
+                except VectorIndexError:  # the others' videos are worth showing; /health tells that Milvus is away
+                    log.exception("similar videos are found without vectors")
+                    break
                 kept = recommender.keeps(request, rows) & (rows != row)
                 for other, score in zip(rows[kept].tolist(), scores[kept].tolist(), strict=True):
                     found.setdefault(other, score)
@@ -324,6 +329,8 @@ class System:
             ("value", lambda: self.value_problem is None),
             ("pipeline", self._answers_in_full),
         ]
+        if self._growing.vectors is not None:
+            checks.insert(-1, ("vectors", self._growing.vectors.up_to_date))
         return [(name, *_checked(check)) for name, check in checks]
 
     def _answers_in_full(self) -> bool:
@@ -338,6 +345,8 @@ class System:
         self.store.close()
         self.shared.close()
         self._log.close()
+        if self._growing.vectors is not None:
+            self._growing.vectors.close()
 
 
 def _plain(ids: IdArray, row: int) -> VideoId:

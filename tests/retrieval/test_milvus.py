@@ -6,12 +6,17 @@ import pytest
 
 from nextreel.retrieval.index import VectorIndexError
 from nextreel.retrieval.milvus import open_milvus
+from nextreel.types import NextreelError
 
 
 def test_what_is_no_address_of_milvus_is_refused() -> None:
     pytest.importorskip("pymilvus")
     with pytest.raises(VectorIndexError, match=r"Expected milvus://HOST:PORT/COLLECTION or .*; got 'redis://here'"):
         open_milvus("redis://here", 8)
+    for url in ("http://me:hidden@here:19530", "milvus://me:hid/den@here:x"):  # pragma: allowlist secret
+        with pytest.raises(NextreelError, match=r"Expected .*got '\w+://\*\*\*@here") as caught:
+            open_milvus(url, 8)
+        assert "hid" not in str(caught.value)
 
 
 def test_a_server_that_does_not_answer_is_named_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,7 @@ def test_the_app_opens_the_system_of_the_environment(
         "feature_log_share": 0.1,
         "slate_cache_seconds": 0.0,
         "cache_url": None,
+        "vectors_url": None,
     }
     assert opened == [(Path("/srv/home"), options)]
     assert system.closed
@@ -135,6 +136,7 @@ def test_a_feature_log_that_is_asked_for_reaches_the_system_of_every_worker(
         "feature_log_share": 0.5,
         "slate_cache_seconds": 0.0,
         "cache_url": None,
+        "vectors_url": None,
     }
     assert opened == [options]
 

@@ -83,8 +83,10 @@ def opened(home: Path, release: str | None = None, feature_log: Path | None = No
     from nextreel.settings import get_settings
 
     settings = get_settings()
-    state_url, log_url = settings.shared_url, settings.event_log_url
-    system = open_system(home, release, state_url=state_url, log_url=log_url, feature_log=feature_log)
+    state_url, log_url, vectors_url = settings.shared_url, settings.event_log_url, settings.milvus_url
+    system = open_system(
+        home, release, state_url=state_url, log_url=log_url, feature_log=feature_log, vectors_url=vectors_url
+    )
     try:
         yield system
     finally:

@@ -2,7 +2,7 @@
 
 The index itself stays as it was built, memory-mapped. A mask hides its rows that were removed or have another vector
 by now; new vectors lie in an array of their own. Each change puts one new view in the place of the old one, so that no
-search sees half a change, and none waits.
+search sees half a change, and none waits. Where a server is told of all changes, its search takes the place of both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from typing import Literal, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -45,8 +46,8 @@ class View:
         return self.size
 
     @property
-    def kind(self) -> IndexKind:
-        """How the base is searched."""
+    def kind(self) -> IndexKind | Literal["remote"]:
+        """How it is searched."""
         return self.base.kind
 
     @property
@@ -143,6 +144,40 @@ class View:
         )
 
 
+class Remote(Protocol):
+    """A server that searches the vectors of all rows, such as `SharedVectors`; it may be ahead of a view, or behind."""
+
+    def search(
+        self, query: FloatArray, k: int, exclude: NDArray[np.integer] | None, below: int
+    ) -> tuple[RowArray, FloatArray]:
+        """The k best rows outside `exclude` and below a row for a query (d,) and their inner products, best first."""
+
+
+@dataclass(frozen=True)
+class RemoteView(View):
+    """A view that asks a server which rows are nearest; whether they are there, and their vectors, it knows itself."""
+
+    remote: Remote = field(kw_only=True)
+
+    @property
+    def kind(self) -> Literal["remote"]:
+        """How it is searched."""
+        return "remote"
+
+    def search(
+        self, query: FloatArray, k: int, exclude: NDArray[np.integer] | None = None
+    ) -> tuple[RowArray, FloatArray]:
+        """The k best rows outside `exclude` for a query (d,) and their inner products, best first.
+
+        Fewer when fewer are left. Raises VectorIndexError for a query of another length, and when the server fails.
+        """
+        rows, _ = self.remote.search(query, k, exclude, self.size)
+        rows = rows[self.has(rows)]
+        scores = np.asarray(self.of(rows) @ query, np.float32)
+        order = np.lexsort((rows, -scores))
+        return rows[order], scores[order]
+
+
 @dataclass
 class LiveIndex:
     """An index whose rows can be added, given another vector and removed while other threads search.
@@ -160,13 +195,15 @@ class LiveIndex:
 
     base: Index
     rebuild_at: int = REBUILD_AT  # vectors beside the index from which on a warning asks for a new one
+    remote: Remote | None = None  # who searches, and is told of all changes; None: the index itself
     _view: View = field(init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _warned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         empty = np.empty((0, self.base.vectors.shape[1]), np.float32)
-        self._view = View(self.base, np.empty(0, np.int32), empty, np.empty(0, np.bool_), len(self.base))
+        whole = (self.base, np.empty(0, np.int32), empty, np.empty(0, np.bool_), len(self.base))
+        self._view = View(*whole) if self.remote is None else RemoteView(*whole, remote=self.remote)
 
     def __len__(self) -> int:
         """How many rows a search may find."""
@@ -179,7 +216,7 @@ class LiveIndex:
 
     def fork(self) -> LiveIndex:
         """Another index, which is as this one is now; neither hears of the other's changes."""
-        other = LiveIndex(self.base, self.rebuild_at)
+        other = LiveIndex(self.base, self.rebuild_at, self.remote)
         other._view, other._warned = self._view, self._warned
         return other
 
@@ -256,7 +293,7 @@ class LiveIndex:
 
     def _tell(self) -> None:
         beside = len(self._view.rows)
-        if beside > self.rebuild_at and not self._warned:
+        if beside > self.rebuild_at and self.remote is None and not self._warned:
             self._warned = True
             log.warning(
                 "%d vectors lie beside an index of %d, and every search looks at each of them. "

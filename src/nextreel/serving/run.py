@@ -133,6 +133,7 @@ def _open(settings: Settings, home: Path, clock: str, release: str | None) -> Sy
         feature_log_share=settings.feature_log_share,
         slate_cache_seconds=settings.slate_cache_seconds,
         cache_url=None if settings.cache_url is None else settings.cache_url.get_secret_value(),
+        vectors_url=settings.milvus_url,
     )
     try:
         system.recommend(Request(None, system.now(), k=1))  # loads what is loaded on first use, before anybody waits

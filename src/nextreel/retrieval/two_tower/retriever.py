@@ -241,6 +241,8 @@ class TwoTower:
         rows, _ = self.space.search(vector[:dim], NEARER * n, exclude)
         trend = np.asarray(self._trend(vector[dim:], at), np.float32)
         popular = best(trend, n)
+        if self.live is not None:
+            popular = popular[self.live.has(popular)]
         rows = np.union1d(rows, popular if exclude is None else np.setdiff1d(popular, exclude)).astype(np.int32)
         scores = np.asarray(self.space.of(rows) @ vector[:dim] + trend[rows], np.float32)
         chosen = best(scores, n)
