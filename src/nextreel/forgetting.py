@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
 import secrets
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from nextreel import feature_log, paging
+from nextreel.backends import NotWritable
 from nextreel.feature_log import SUFFIX, Served
 from nextreel.folders import alone, write_whole
 from nextreel.store import snapshots, state_folder
@@ -88,6 +90,11 @@ def forget(places: Places, user_id: UserId, at: float) -> Receipt:
             f"Expected the id of an account, got the session {user_id!r}. Hint: merge it into one first."
         )
     folder = places.home / _FOLDER
+    if not os.access(places.home, os.W_OK):
+        raise NotWritable(
+            f"Expected a home that can be written, for its snapshots and the receipt, got {places.home}, which cannot. "
+            "Hint: nextreel users forget, where it can and with the event log that all servers follow."
+        )
     with alone(folder, wait=True):
         salt = _salt(folder)
         states = places.states()

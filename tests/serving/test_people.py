@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,4 +202,23 @@ def test_a_file_that_is_read_on_and_on_is_told_and_can_be_tried_again(
         patched.setattr(real, "forget", busy)
         answer = server.delete(f"/users/{SOMEONE}")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert server.delete(f"/users/{SOMEONE}").status_code == 200
+
+
+def test_nobody_is_forgotten_where_the_home_can_only_be_read(
+    server: TestClient, real: System, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = real.store.user(SOMEONE).version
+    really = os.access
+
+    def refused(path: str | os.PathLike[str], mode: int) -> bool:
+        return not (Path(path) == home and mode & os.W_OK) and really(path, mode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.access", refused)
+        answer = server.delete(f"/users/{SOMEONE}")
+    assert answer.status_code == 409
+    assert f"Expected a home that can be written, for its snapshots and the receipt, got {home}" in answer.text
+    assert real.store.user(SOMEONE).version == before > 0
+    assert not (home / "forgotten").exists()
     assert server.delete(f"/users/{SOMEONE}").status_code == 200

@@ -1581,6 +1581,10 @@ export type ForgetErrors = {
      */
     403: ProblemOut;
     /**
+     * this process can only read the home
+     */
+    409: ProblemOut;
+    /**
      * a field is missing or wrong: `errors` names each
      */
     422: ProblemOut;

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
-from nextreel.backends import StillRead
+from nextreel.backends import NotWritable, StillRead
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
@@ -22,6 +22,7 @@ SessionId: TypeAlias = Annotated[
     str, Path(min_length=1, max_length=256, description="what the client calls the session")
 ]
 
+FIXED: dict[str, Any] = {"model": ProblemOut, "description": "this process can only read the home"}
 BUSY: dict[str, Any] = {"model": ProblemOut, "description": "somebody reads a file that is to be rewritten; repeat it"}
 
 
@@ -49,7 +50,7 @@ def router(serving: Serving) -> APIRouter:
         merged = system.merge(session_id, user_id, system.now())
         return answers.reply({"user_id": user_id, "merged": merged, "request_id": request_id()})
 
-    @ruling.delete("/users/{user_id:any}", responses={200: {"model": ReceiptOut}, 503: BUSY})
+    @ruling.delete("/users/{user_id:any}", responses={200: {"model": ReceiptOut}, 409: FIXED, 503: BUSY})
     def forget(user_id: PathId) -> Response:
         """Removes all that is known of the user, and of sessions merged into them; what comes later is a newcomer's."""
         system = serving()
@@ -57,6 +58,8 @@ def router(serving: Serving) -> APIRouter:
             receipt = system.forget(answers.user(system, user_id))
         except StillRead as error:
             raise Problem(503, str(error), {"Retry-After": "10"}) from error
+        except NotWritable as error:
+            raise Problem(409, str(error)) from error
         return answers.reply(
             {
                 "receipt_id": receipt.receipt_id,
