@@ -168,6 +168,7 @@ bench: install ## Measure all on MovieLens-1M into benchmarks/results, quote it 
 	$(BIN)/python benchmarks/cold_start.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/lambda_cold_start.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/swap.py --home "$(HOME_DIR)/bench"
+	$(BIN)/python benchmarks/uploads.py --home "$(HOME_DIR)/bench"
 	$(BIN)/python benchmarks/summary.py
 	$(BIN)/python benchmarks/quote.py
 

@@ -112,7 +112,7 @@ def served(home: Path, port: int, people: list[str], changes: int) -> tuple[Load
     first, second = second_release(home)
     command = [NEXTREEL, "serve", f"--home={home}", f"--port={port}", "--workers=2", "--clock=end"]
     environment = {name: value for name, value in os.environ.items() if name != "API_KEYS"}
-    server = subprocess.Popen(  # noqa: S603
+    server = subprocess.Popen(  # noqa: S603  our own
         command,
         env=environment | {"ADMIN_ON_LOOPBACK": "true", "LOG_LEVEL": "ERROR"},
         cwd=home,

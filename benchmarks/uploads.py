@@ -69,13 +69,31 @@ def one_more(system: System, follower: System, upload: Upload) -> dict[str, floa
     return found
 
 
+def table(result: dict[str, Any]) -> str:
+    """The result as the documentation quotes it."""
+    took, hardware = result["milliseconds"], result["hardware"]
+    lines = (
+        ("`System.upload`: written, and followed by its own process", "upload"),
+        ("another process follows", "follow"),
+        ("the first list after it", "first_list"),
+        ("the next list", "next_list"),
+    )
+    return (
+        f"{result['rows']:,} videos, {result['measured_at'][:10]}, {hardware['cores']} core(s) of "
+        f"{hardware['processor']}, at a load of {result['load_average'][0]:.1f}.\n\n"
+        "| one video more | median | 95 of 100 below |\n|---|---:|---:|\n"
+        + "".join(f"| {what} | {took[name]['median']:.0f} ms | {took[name]['p95']:.0f} ms |\n" for what, name in lines)
+        + f"\nA process that starts has read what was added after {result['seconds_to_open_anew']:.1f} seconds.\n"
+    )
+
+
 def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True, help="home with a release in production")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--uploads", type=int, default=30)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of uploads.json")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of uploads.json and its table")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = Path(shutil.copytree(given.home, Path(name) / "home"))
@@ -117,6 +135,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=2)
     (given.out / "uploads.json").write_text(text + "\n", encoding="utf-8")
+    (given.out / "uploads.md").write_text(table(result), encoding="utf-8")
     print(text)
 
 

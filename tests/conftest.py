@@ -103,7 +103,7 @@ def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
     Modules share it: each tells feedback of a person of its own.
     """
-    from nextreel import keys  # noqa: PLC0415
+    from nextreel import keys  # noqa: PLC0415  for who needs a server alone
 
     folder = tmp_path_factory.mktemp("served")
     home = shutil.copytree(trained, folder / "home")
@@ -115,7 +115,7 @@ def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     command += ["--port", str(port), "--clock", "end"]
     environment = os.environ | {"API_KEYS": kept.entry()}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)  # noqa: S603
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)  # noqa: S603  our own
         try:
             _wait_for(f"http://127.0.0.1:{port}/health/ready", process, folder / "log")
             yield Served(f"http://127.0.0.1:{port}", key)

@@ -27,7 +27,7 @@ from nextreel import catalogue as catalogue_file
 from nextreel import feature_log, forgetting
 from nextreel.backends import open_key_value, open_log
 from nextreel.feature_log import MAGIC, SUFFIX, Heading, Served, frame
-from nextreel.forgetting import PLACES, Places, Receipt, forget, left, receipt_of
+from nextreel.forgetting import CURSORS, PLACES, Left, Places, Receipt, forget, left, receipt_of
 from nextreel.paging import PREFIX
 from nextreel.relevance import Relevance
 from nextreel.store import LiveStore, MemoryStore, snapshots, state_folder, write_snapshot
@@ -76,8 +76,8 @@ class World:
         self.put_cursor("bob")
         self.serve(ANN, SESSION, "bob", None)
 
-    def put_cursor(self, user_id: UserId | None) -> None:
-        record = b"\x01" + msgspec.msgpack.encode([Request(user_id, END), ["a"], [], [], False, "full", RELEASES[0]])
+    def put_cursor(self, user_id: UserId | None, at: float = END) -> None:
+        record = b"\x01" + msgspec.msgpack.encode([Request(user_id, at), ["a"], [], [], False, "full", RELEASES[0]])
         self.shared.put_many([(f"{PREFIX}{uuid.uuid4().hex}.2", record, 0)], seconds=900)
 
     def serve(self, *people: UserId | None, counted: int = 1) -> None:
@@ -233,6 +233,15 @@ def test_one_record_that_is_back_is_found_and_named(world: World, place: str) ->
     assert found == ({} if place == "bytes of files" else {place: 1})
     forget(world.places, ANN, END + 11)
     assert world.left() == ({"bytes of files": 1} if place == "bytes of files" else {})
+
+
+def test_a_list_that_was_opened_since_is_a_newcomers(world: World) -> None:
+    receipt = forget(world.places, ANN, END + 10)
+    world.put_cursor(ANN, at=END + 11)
+    assert world.left() == {}
+    assert Left(CURSORS, 0, 1) in left(world.places, ANN, receipt)
+    world.put_cursor(ANN)  # of a page that was being made while she was forgotten
+    assert world.left() == {CURSORS: 1}
 
 
 def test_a_person_with_a_number_is_found_by_records_and_not_by_bytes(world: World) -> None:
@@ -449,7 +458,7 @@ print(store.user(sys.argv[3]).history.rows.tolist(), sys.argv[3] in store.users(
 def test_servers_that_follow_and_people_who_act_do_not_keep_anybody_who_is_forgotten(world: World) -> None:
     catalogue_file.save(world.catalogue, world.home / "catalogue.arrow")
     asked = [[sys.executable, "-c", FOLLOWS, str(world.home), release, ANN] for release in (RELEASES[0], *RELEASES)]
-    servers = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True) for one in asked]  # noqa: S603
+    servers = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True) for one in asked]  # noqa: S603  our own
     acted, stop = threading.Semaphore(0), threading.Event()
 
     def act() -> None:

@@ -109,7 +109,7 @@ def test_towers_place_a_new_video_by_what_it_is_about(opened: Callable[[], Syste
             )
         ]
     )
-    nearest = system.similar("twin", len(catalogue))
+    nearest = system.similar("twin", Request(None, system.now(), len(catalogue)))
     places = [video_id for video_id, _ in nearest]
     assert catalogue.video_ids[twin] in places[: len(places) // 4]
     assert "twin" not in places
@@ -202,7 +202,7 @@ def test_a_withdrawn_video_is_in_no_list_of_anybody_and_of_no_later_system(opene
         assert not {gone, "new"} & set(everything(system, None))
         assert not {gone, "new"} & {one for one, _ in system.trending(Request(None, system.now(), 200))}
         for other in system.catalogue.video_ids[:5]:
-            assert not {gone, "new"} & {one for one, _ in system.similar(other, 200)}
+            assert not {gone, "new"} & {one for one, _ in system.similar(other, Request(None, system.now(), 200))}
         towers = system._growing.models.two_tower
         assert towers is not None
         rows = {system.catalogue.row_of[gone], system.catalogue.row_of["new"]}
@@ -302,7 +302,7 @@ for line in sys.stdin:
 def test_another_process_shows_a_new_video_and_hides_a_withdrawn_one_within_a_second(
     opened: Callable[[], System], home: Path
 ) -> None:
-    with Popen([sys.executable, "-c", PROCESS, str(home)], stdin=PIPE, stdout=PIPE, text=True) as other:  # noqa: S603
+    with Popen([sys.executable, "-c", PROCESS, str(home)], stdin=PIPE, stdout=PIPE, text=True) as other:  # noqa: S603  our own
         assert other.stdin is not None
         assert other.stdout is not None
         assert json.loads(other.stdout.readline()) == "ready"

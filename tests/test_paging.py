@@ -127,6 +127,14 @@ def test_the_same_cursor_gives_the_same_page_and_the_same_next_one(world: World)
     assert ids([following(world.pages(), again, 7)]) == list(range(220, 227))
 
 
+def test_the_last_page_is_the_same_however_often_it_is_asked_for(world: World) -> None:
+    first = world.pages().first(Request("ann", 1.0, k=245))
+    last = following(world.pages(), first, 10)
+    assert last.cursor is None
+    again = following(world.pages(), first, 2)
+    assert (ids([again]), again.cursor) == (list(range(345, 350)), None)
+
+
 def test_two_who_ask_for_one_page_at_once_get_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first = world.pages().first(Request("ann", 1.0, k=60))
     find = world.shared.get_many
@@ -239,4 +247,23 @@ def test_what_is_gone_on_with_is_there_once_on_pages_of_one(home: Path) -> None:
     assert len(set(ids(pages))) == 6
     assert pages[0].cursor is not None
     assert ids([system.next_page(pages[0].cursor, "new", 1, system.now(), "again")]) == begun[:1]
+    system.close()
+
+
+def test_a_later_page_goes_on_with_the_same_when_it_is_asked_for_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "BLOCK", 3)
+    system = open_system(home, clock="end")
+    system.recommender = replace(system.recommender, resume=Resume(ResumeParams(places=2)))
+    begun = system.recommend(Request("new", system.now(), k=4)).video_ids
+    for video_id in begun:
+        half = float(system.catalogue.duration[system.catalogue.row_of[video_id]]) / 2
+        system.feedback([Event("new", system.now(), Kind.WATCH, video_id, watch_seconds=half)])
+    first = system.page(Request("new", system.now(), k=3))
+    assert first.cursor is not None
+    second = system.next_page(first.cursor, "new", 3, system.now(), "second")
+    assert set(begun) <= {*first.slate.video_ids[:2], *second.slate.video_ids[:2]}
+    again = system.next_page(first.cursor, "new", 3, system.now(), "again")
+    assert again.slate.video_ids == second.slate.video_ids
     system.close()

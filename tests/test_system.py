@@ -18,9 +18,10 @@ from nextreel import features
 from nextreel.backends import Unreachable, open_key_value, open_log
 from nextreel.opening import open_system
 from nextreel.registry import CorruptRelease, Registry
-from nextreel.serving.batch import score_pairs, top_n
+from nextreel.serving.batch import score_pairs, top_n, vectors
 from nextreel.system import System
-from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId
+from nextreel.types import Event, FloatArray, Kind, NextreelError, Request, UserId, VideoId, is_session
+from nextreel.uploads import Upload
 
 SOMEONE = "person-7"
 
@@ -55,7 +56,7 @@ def assert_batch_is_sound(system: System, table: pa.Table, k: int) -> None:
     for user_id, rank, video_id in zip(*(table[c].to_pylist() for c in ("user_id", "rank", "video_id")), strict=True):
         videos.setdefault(user_id, []).append(video_id)
         assert rank == len(videos[user_id])
-    assert list(videos) == system.store.users()
+    assert list(videos) == [user_id for user_id in system.store.users() if not is_session(user_id)]
     for user_id, chosen in videos.items():
         assert len(chosen) == len(set(chosen)) == k
         assert not set(chosen) & watched(system, user_id)
@@ -171,18 +172,39 @@ def test_another_process_hears_of_feedback_within_a_moment(home: Path) -> None:
     there.close()
 
 
-def test_similar_videos_are_others_that_are_available(read_only: System) -> None:
+def test_similar_videos_are_others_that_may_be_shown(read_only: System) -> None:
+    request = Request(None, read_only.data_end, 10)
     for video_id in read_only.catalogue.video_ids[:20].tolist():
-        found = read_only.similar(video_id, 10)
-        ids = [other for other, _ in found]
+        ids = [other for other, _ in read_only.similar(video_id, request)]
         assert len(set(ids)) == 10
         assert video_id not in ids
-        assert read_only.catalogue.available[read_only.catalogue.rows(ids)].all()
+        assert read_only.recommender.keeps(request, read_only.catalogue.rows(ids)).all()
+
+
+def test_what_may_not_be_shown_yet_there_or_any_more_is_similar_to_nothing(system: System) -> None:
+    video_id, now = system.catalogue.video_ids[0], system.now()
+    unlimited = [other for other, _ in system.similar(video_id, Request(None, now, 200))]
+    gone, later, there, mature, *rest = unlimited
+    limited = [
+        Upload(video_id=gone, available_until=now - 10),
+        Upload(video_id=later, published_at=now + 1e6),
+        Upload(video_id=there, regions=("NO",)),
+        Upload(video_id=mature, maturity_rating=21),
+    ]
+    system.upload(limited)
+
+    def similar(country: str | None = None) -> set[VideoId]:
+        return {other for other, _ in system.similar(video_id, Request(None, now, 200, country=country))}
+
+    assert similar() == set(rest)
+    assert similar(country="NO") == {there, *rest}
+    system.upload([Upload(video_id=one, regions=("NO",)) for one in rest[:-2]])
+    assert {other for other, _ in system.similar(video_id, Request(None, now, 2))} == set(rest[-2:])
 
 
 def test_similar_to_an_unknown_video_is_an_error(read_only: System) -> None:
     with pytest.raises(NextreelError, match="No video 'nothing'"):
-        read_only.similar("nothing", 3)
+        read_only.similar("nothing", Request(None, read_only.data_end, 3))
 
 
 def test_trending_is_by_share_of_the_trend_best_first(read_only: System) -> None:
@@ -279,6 +301,14 @@ def test_a_batch_of_nobody_has_columns_and_no_rows(read_only: System) -> None:
 def test_people_whose_ids_are_of_both_kinds_can_stand_in_one_batch(read_only: System) -> None:
     table = top_n(read_only, [7, "nobody"], 2)
     assert [str(one) for one in table["user_id"].to_pylist()] == ["7", "7", "nobody", "nobody"]
+
+
+def test_a_batch_of_everybody_leaves_out_sessions(system: System) -> None:
+    accounts = system.store.users()
+    system.feedback([Event("session:tab-1", system.now(), Kind.LIKE, system.catalogue.video_ids[0])])
+    assert system.store.users() == [*accounts, "session:tab-1"]
+    assert_batch_is_sound(system, top_n(system, None, 2), 2)
+    assert vectors(system, "users")["user_id"].to_pylist() == accounts
 
 
 def test_scored_pairs_have_the_scores_of_the_slate(read_only: System) -> None:

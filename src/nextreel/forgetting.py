@@ -28,7 +28,7 @@ from nextreel.store import snapshots, state_folder
 from nextreel.store.codec import decode, key_of
 from nextreel.store.erasures import digest_of, erasure
 from nextreel.store.live import drop_states
-from nextreel.types import Event, EventLog, KeyValue, Kind, NextreelError, UserId, is_session, session_person
+from nextreel.types import Event, EventLog, KeyValue, Kind, NextreelError, Request, UserId, is_session, session_person
 
 LIVE, SNAPSHOTS, NAMES = "live states", "snapshots", "lists of people"
 CURSORS, FEATURES, EVENTS, BYTES = "cursors", "feature log", "event log", "bytes of files"
@@ -102,7 +102,7 @@ def forget(places: Places, user_id: UserId, at: float) -> Receipt:
             held, named = snapshots.erase_people(snapshot, marks)
             counts[SNAPSHOTS] += held
             counts[NAMES] += named
-        cursors = [(key, None) for key, owner in _cursors(places) if owner in marks]
+        cursors = [(key, None) for key, request in _cursors(places) if request.user_id in marks]
         counts[CURSORS] = places.shared.erase(cursors)  # also without any: the file is rewritten without the states
         if places.features is not None:
             time.sleep(SETTLE)
@@ -179,12 +179,12 @@ def _states(places: Places, user_ids: Iterable[UserId]) -> list[tuple[str, UserI
     return [(f"{release}/{rest}", keys[rest]) for release, _, rest in found if rest in keys]
 
 
-def _cursors(places: Places) -> Iterator[tuple[str, UserId | None]]:
-    """Key and owner of every open list."""
+def _cursors(places: Places) -> Iterator[tuple[str, Request]]:
+    """Key and request of every open list."""
     keys = places.shared.keys(paging.PREFIX)
     for key, found in zip(keys, places.shared.get_many(keys), strict=True):
         if found is not None:  # it may have expired meanwhile
-            yield key, paging.owner_of(key, found[0])
+            yield key, paging.asked_for(key, found[0])
 
 
 def _served_to(marks: Mapping[UserId, int]) -> Callable[[Served], bool]:
@@ -212,14 +212,16 @@ def left(places: Places, user_id: UserId, receipt: Receipt) -> list[Left]:
     Bytes are searched for ids that are texts, and only while nobody has come back under the id.
     """
     before = receipt.offset
-    states, held, named, answers, events = ([0, 0] for _ in range(5))  # before and since
+    states, held, named, cursors, answers, events = ([0, 0] for _ in range(6))  # before and since
     for body, _ in filter(None, places.shared.get_many([key for key, _ in _states(places, [user_id])])):
         states[decode(user_id, body).offset >= before] += 1
     for snapshot in places.states().values():
         later = snapshots.newest_at(snapshot) > receipt.at  # trained on what came after
         for count, there in zip((held, named), snapshots.holds(snapshot, user_id), strict=True):
             count[later] += there
-    cursors = sum(owner == user_id for _, owner in _cursors(places))
+    for _, request in _cursors(places):
+        if request.user_id == user_id:
+            cursors[request.at > receipt.at] += 1
     theirs = _served_to({user_id: before})
     for file in places.answers():
         for _, position in file.answers:
@@ -229,12 +231,12 @@ def left(places: Places, user_id: UserId, receipt: Receipt) -> list[Left]:
     for offset, event in places.events():
         if event.user_id == user_id:
             events[offset > before] += 1
-    back = max(states[1], held[1], answers[1], events[1])
+    back = max(states[1], held[1], cursors[1], answers[1], events[1])
     return [
         Left(LIVE, *states),
         Left(SNAPSHOTS, *held),
         Left(NAMES, *named),
-        Left(CURSORS, 0 if back else cursors, cursors if back else 0),
+        Left(CURSORS, *cursors),
         Left(FEATURES, *answers),
         Left(EVENTS, *events),
         *([] if back or not isinstance(user_id, str) else [Left(BYTES, _in_bytes(places, user_id))]),

@@ -126,7 +126,7 @@ class Pages:
         """The page after the record's, which is kept under the name."""
         started = perf_counter()
         before = record.before + tuple(one.video_id for one in record.page)
-        places = self._showable(record.rest, asked)
+        places = self._showable(record.rest, asked, before)
         ended, made = record.ended, None
         while len(places) <= asked.k and not ended and len(before) + len(places) < MOST:  # one more: is it the last?
             taken = before + tuple(one.video_id for one in places)
@@ -140,7 +140,7 @@ class Pages:
         else:
             level, release, trace = made.level, made.release, made.trace
         kept = _Record(record.request, before, page, rest, ended or len(before) + len(page) >= MOST, level, release)
-        if rest or not kept.ended:
+        if rest or record.page:  # a whole list on its first page has no cursor to ask for it again
             try:
                 self._shared.put_many([(PREFIX + name, _VERSION + _encoder.encode(kept), 0)], SECONDS)
             except Conflict:  # the same page was asked for at the same time: what was first holds
@@ -151,15 +151,16 @@ class Pages:
     def _again(self, given: _Record, asked: Request, name: str) -> Page:
         """The page as it was given, less what may no longer be shown."""
         started = perf_counter()
-        slate = self._slate(self._showable(given.page, asked), asked, given, Trace())
+        slate = self._slate(self._showable(given.page, asked, given.before), asked, given, Trace())
         slate.trace.milliseconds["page"] = (perf_counter() - started) * 1000
         return Page(slate, name if given.rest else None)
 
-    def _showable(self, places: Sequence[Place], asked: Request) -> list[Place]:
-        """Those of the places whose video is still there and kept by every filter."""
+    def _showable(self, places: Sequence[Place], asked: Request, before: tuple[VideoId, ...]) -> list[Place]:
+        """Those of the places, given after others, whose video is still there and kept by every filter."""
         rows = self._catalogue().rows([one.video_id for one in places])
         keep = rows != UNKNOWN
-        keep[keep] = self._keeps(replace(asked, k=BLOCK), rows[keep])  # of a list as long as the one they are from
+        request = replace(asked, k=BLOCK, exclude=asked.exclude + before)  # of a list as the one that they are from
+        keep[keep] = self._keeps(request, rows[keep])
         return [one for one, kept in zip(places, keep.tolist(), strict=True) if kept]
 
     def _slate(self, places: Sequence[Place], asked: Request, record: _Record, trace: Trace) -> Slate:
@@ -167,9 +168,9 @@ class Pages:
         return slate_of(places, request, self._catalogue(), trace, record.release, record.level)
 
 
-def owner_of(name: str, body: bytes) -> UserId | None:
-    """Whose list a record of the shared store is of; None for nobody's."""
-    return _decode(name, body).request.user_id
+def asked_for(name: str, body: bytes) -> Request:
+    """The request for the first page of the list that a record of the shared store is of."""
+    return _decode(name, body).request
 
 
 def places_of(slate: Slate) -> list[Place]:

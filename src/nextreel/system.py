@@ -102,6 +102,11 @@ class System:
         self.follow()
         return self.recommender.catalogue
 
+    def newest_catalogue(self) -> Catalogue:
+        """All videos there are, also those that another process was told of less than a look ago."""
+        self._catch_up()
+        return self.recommender.catalogue
+
     @property
     def data_end(self) -> float:
         """One second after the newest event known."""
@@ -178,29 +183,33 @@ class System:
         moment = Moment.unscored(request, user, recommender.catalogue, counters, nothing, recommender.codes)
         return user, of_person(recommender.features, moment)
 
-    def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
-        """At most k available videos most like this one, best first, with their likeness.
+    def similar(self, video_id: VideoId, request: Request) -> list[tuple[VideoId, float]]:
+        """At most k videos most like this one that the request may be answered with, best first, and their likeness.
 
         Those that the same people watched; where these are too few, as for a new video, those whose vectors are
         nearest. Raises `NextreelError` for an id that is not in the catalogue.
         """
         self.follow()
-        models, catalogue = self._growing.models, self._growing.recommender.catalogue  # in this order: rows never end
+        models, recommender = self._growing.models, self._growing.recommender  # in this order: rows never end
+        catalogue = recommender.catalogue
         row = self._row(catalogue, video_id)
         found: dict[int, float] = {}
         for model in (models.ease, models.item_item, models.two_tower):
-            if model is None or len(found) >= k or row >= len(model):
+            if model is None or row >= len(model):
                 continue
-            try:
-                rows, scores = model.similar(row, 2 * k + 10)
-            except VectorIndexError:  # the others' videos are worth showing; /health tells that Milvus is away
-                log.exception("similar videos are found without vectors")
-                continue
-            for other, score in zip(rows.tolist(), scores.tolist(), strict=True):
-                if catalogue.available[other] and other != row:
+            asked, more = 2 * request.k + 10, True
+            while more and len(found) < request.k:  # most may be what may not be shown
+                try:
+                    rows, scores = model.similar(row, min(asked, len(model)))
+                except VectorIndexError:  # the others' videos are worth showing; /health tells that Milvus is away
+                    log.exception("similar videos are found without vectors")
+                    break
+                kept = recommender.keeps(request, rows) & (rows != row)
+                for other, score in zip(rows[kept].tolist(), scores[kept].tolist(), strict=True):
                     found.setdefault(other, score)
+                asked, more = 4 * asked, len(rows) >= asked
         ids = catalogue.video_ids
-        return [(_plain(ids, other), score) for other, score in list(found.items())[:k]]
+        return [(_plain(ids, other), score) for other, score in list(found.items())[: request.k]]
 
     def feedback(self, events: Sequence[Event]) -> list[int]:
         """Offset of each event; they are durable, and the next answer of this process knows them.

@@ -31,6 +31,7 @@ Codes: TypeAlias = Mapping[str, Mapping[int | str, int]]
 _INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 UNKNOWN = -1  # the code of a category, channel or language that the data leave empty, and the row of no video
 MINUTE, DAY = 60.0, 86_400.0
+LATEST = 4_102_444_800.0  # 2100-01-01 UTC: no time that anybody tells us is later
 
 
 class NextreelError(Exception):

@@ -6,7 +6,6 @@ under the next number; whoever serves follows them in that order. So a row, once
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,10 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.listed import Rights, entries
-from nextreel.types import UNKNOWN, BoolArray, Catalogue, KeyValue, NextreelError, RowArray, VideoId
+from nextreel.types import (
+    UNKNOWN,
+    BoolArray,
+    Catalogue,
+    KeyValue,
+    NextreelError,
+    RowArray,
+    VideoId,
+    integer_or_text,
+)
 
 _VERSION = b"\x01"
-_INTEGER = re.compile("0|-?[1-9][0-9]*")  # "007" and "--7" are texts
 _LOOKED_FOR = 4  # numbers that a look asks for at first; four times as many whenever all of them are there
 _MOST_LOOKED_FOR = 256
 
@@ -160,9 +167,8 @@ def entering(uploads: Sequence[Upload], catalogue: Catalogue) -> list[Upload]:
 def _as(given: int | str, whole: bool) -> int | str:
     """The id as a whole number where it is one and may be, else as text."""
     text = str(given)
-    if whole and _INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63:
-        return int(text)
-    return text
+    found = integer_or_text(text) if whole else text
+    return found if isinstance(found, int) and -(2**63) <= found < 2**63 else text
 
 
 @dataclass(frozen=True, slots=True)

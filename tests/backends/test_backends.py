@@ -194,7 +194,7 @@ def only_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
     def only_read(folder: Path) -> None:
         really = os.access
-        refused = lambda path, mode: not (mode & os.W_OK and Path(path) == folder) and really(path, mode)  # noqa: E731
+        refused = lambda path, mode: not (mode & os.W_OK and Path(path) == folder) and really(path, mode)  # noqa: E731  one line
         monkeypatch.setattr("os.access", refused)
         folder.chmod(0o555)
 

@@ -23,7 +23,7 @@ def test_a_server_that_does_not_answer_is_named_without_the_password(monkeypatch
     pytest.importorskip("pymilvus")
     monkeypatch.setattr("nextreel.retrieval.milvus.TIMEOUT", 0.5)
     with pytest.raises(VectorIndexError, match=r"Expected Milvus at http://127.0.0.1:1; .*Hint") as caught:
-        open_milvus("milvus://somebody:hidden@127.0.0.1:1/videos", 8)
+        open_milvus("milvus://somebody:hidden@127.0.0.1:1/videos", 8)  # pragma: allowlist secret
     assert "hidden" not in str(caught.value)
 
 

@@ -103,10 +103,15 @@ class FakeSystem:
                 self.seen.setdefault(event.user_id, set()).add(event.video_id)
         return offsets
 
-    def similar(self, video_id: VideoId, k: int) -> list[tuple[VideoId, float]]:
-        return [(v, 0.5) for v in self.catalogue.row_of if v != video_id][:k]
+    def newest_catalogue(self) -> Catalogue:
+        return self.catalogue
+
+    def similar(self, video_id: VideoId, request: Request) -> list[tuple[VideoId, float]]:
+        self.asked.append(request)
+        return [(v, 0.5) for v in self.catalogue.row_of if v != video_id][: request.k]
 
     def trending(self, request: Request) -> list[tuple[VideoId, float]]:
+        self.asked.append(request)
         return [(v, 0.25) for v in self.catalogue.row_of][: request.k]
 
     def resolve_user(self, text: str) -> UserId:
@@ -176,7 +181,7 @@ def can_only_read() -> Callable[[Path], tuple[str, ...]]:
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
 
     def can_only_read(folder: Path) -> tuple[str, ...]:
-        if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False).returncode:  # noqa: S603
+        if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False).returncode:  # noqa: S603  fixed
             pytest.skip("needs to mount a folder read-only: user namespaces are not allowed here")
         return (*command, "sh", "-c", script, str(folder))
 

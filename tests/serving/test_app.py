@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nextreel.data.schemas import KIND_NAMES
-from nextreel.serving.schemas import EventType
+from nextreel.serving.incoming import EventType
 from nextreel.telemetry import configure_logging
 from nextreel.types import Kind
 
@@ -99,11 +99,18 @@ def test_an_id_in_a_path_may_be_any_text(client: TestClient, path: str, odd: str
         assert problem(answer, 404)["detail"].startswith(f"Video {odd!r} is not in the catalogue")
 
 
-def test_a_country_may_be_asked_for_by_get(client: TestClient, system: FakeSystem) -> None:
-    assert client.get("/recommendations/1?country=DE").status_code == 200
-    assert client.get("/recommendations/1").status_code == 200
-    assert client.get("/recommendations/1?country=").status_code == 422
+@pytest.mark.parametrize("path", ["/recommendations/1", "/sessions/s/recommendations", "/similar/100", "/trending"])
+def test_a_country_may_be_asked_for_by_get(client: TestClient, system: FakeSystem, path: str) -> None:
+    assert client.get(f"{path}?country=DE").status_code == 200
+    assert client.get(path).status_code == 200
+    assert client.get(f"{path}?country=").status_code == 422
     assert [one.country for one in system.asked] == ["DE", None]
+
+
+@pytest.mark.parametrize("path", ["/recommendations/1", "/sessions/s/recommendations"])
+def test_a_cursor_goes_without_a_country(client: TestClient, path: str) -> None:
+    refused = problem(client.get(f"{path}?cursor=list.1&country=DE"), 422)
+    assert refused["detail"] == "Expected a cursor without country, which is as it was for the first page."
 
 
 def test_an_anonymous_person_is_answered(client: TestClient) -> None:

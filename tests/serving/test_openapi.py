@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from nextreel.serving import schemas
+from nextreel.serving import incoming, outgoing
 from nextreel.serving.app import openapi_text
 from nextreel.serving.examples import EXAMPLES
 from nextreel.serving.openapi import operations
@@ -74,7 +74,7 @@ def test_every_answer_has_a_media_type_and_a_shape(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_described_and_has_an_example_that_it_accepts(name: str) -> None:
-    model: type[BaseModel] = getattr(schemas, name)
+    model: type[BaseModel] = getattr(incoming if name.endswith("In") else outgoing, name)
     assert MODELS[name]["description"]
     (example,) = MODELS[name]["examples"]
     assert example == EXAMPLES[name]

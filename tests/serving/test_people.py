@@ -15,7 +15,7 @@ from nextreel.backends import StillRead
 from nextreel.opening import open_system
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.serving.schemas import MergeOut, ReceiptOut
+from nextreel.serving.outgoing import MergeOut, ReceiptOut
 from nextreel.settings import Settings
 from nextreel.system import System
 from nextreel.types import session_person

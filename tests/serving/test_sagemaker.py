@@ -85,7 +85,7 @@ def port(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int
     """The port of a container that all tests of answers share; keys are configured, and mean nothing to it."""
     folder = tmp_path_factory.mktemp("container")
     model = Path(shutil.copytree(packed, folder / "model"))
-    with container(model, folder, API_KEYS="a-key-of-another-door") as (port, _):
+    with container(model, folder, API_KEYS="a-key-of-another-door") as (port, _):  # pragma: allowlist secret
         yield port
 
 
@@ -196,9 +196,8 @@ def test_a_state_that_somebody_writes_is_not_packed(home: Path, tmp_path: Path) 
 
 
 def test_a_container_keeps_states_and_log_where_they_are_named() -> None:
-    shared = sagemaker.container_settings(
-        Settings(use_redis=True, log_url="sqlite:///tmp/log.db", api_keys="a-key-of-another-door")
-    )
+    key = "a-key-of-another-door"
+    shared = sagemaker.container_settings(Settings(use_redis=True, log_url="sqlite:///tmp/log.db", api_keys=key))
     assert (shared.shared_url, shared.api_keys) == ("redis://localhost:6379/0", ())
     assert shared.log_url is not None
     assert shared.log_url.get_secret_value() == "sqlite:///tmp/log.db"

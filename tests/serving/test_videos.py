@@ -12,9 +12,10 @@ from fastapi.testclient import TestClient
 from nextreel.opening import open_system
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.serving.schemas import MAX_UPLOADS
+from nextreel.serving.incoming import MAX_UPLOADS
 from nextreel.settings import Settings
 from nextreel.system import System
+from nextreel.uploads import Upload
 
 WHOLE = {
     "video_id": "new",
@@ -150,3 +151,35 @@ def test_a_key_that_may_only_write_feedback_changes_no_video(real: System) -> No
         assert client.post("/videos", json=WHOLE).status_code == 403
         assert client.delete("/videos/v1").status_code == 403
     assert real.catalogue.changes == 0
+
+
+def test_what_another_process_was_told_a_moment_ago_can_be_spoken_of(
+    server: TestClient, real: System, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nextreel.system.FOLLOW_EVERY", 1e9)  # it has just looked, and takes its time
+    real.follow()
+    other = open_system(home, clock="end")
+    other.upload([Upload(video_id="new-0", channel_id="one")])
+    assert "new-0" not in real.catalogue.row_of
+    event = {"user_id": "ann", "event_type": "like", "video_id": "new-0"}
+    assert server.post("/feedback", json=event).status_code == 202
+    assert real.store.user("ann").history.rows.tolist() == [real.catalogue.row_of["new-0"]]
+    other.upload([Upload(video_id="new-1", channel_id="another")])
+    other.close()
+    assert "another" not in real.catalogue.channel_ids
+    with_channel = {"user_id": "ann", "event_type": "subscribe", "channel_id": "another"}
+    assert server.post("/feedback", json=with_channel).status_code == 202
+    assert server.get("/similar/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/similar/{}", "/explain/ann/{}"])
+def test_what_another_process_was_told_a_moment_ago_is_found(
+    server: TestClient, real: System, home: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("nextreel.system.FOLLOW_EVERY", 1e9)
+    real.follow()
+    other = open_system(home, clock="end")
+    other.upload([Upload(video_id="new")])
+    other.close()
+    assert "new" not in real.catalogue.row_of
+    assert server.get(path.format("new")).status_code == 200

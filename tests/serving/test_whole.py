@@ -16,7 +16,8 @@ from nextreel.opening import open_system
 from nextreel.ordering import Promotion
 from nextreel.serving.app import create_app
 from nextreel.serving.current import Serving
-from nextreel.serving.schemas import MAX_POSITION, MAX_VALUE, ExperimentsOut, FeaturesOut, WhyOut
+from nextreel.serving.incoming import MAX_POSITION, MAX_VALUE
+from nextreel.serving.outgoing import ExperimentsOut, FeaturesOut, WhyOut
 from nextreel.settings import Settings
 from nextreel.system import System
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.test_live import END, Home, event
+from tests.store.test_live import END, RULES, Home, event
 
+from nextreel.backends import TooLarge
+from nextreel.backends.memory import MemoryKeyValue
 from nextreel.history import History
-from nextreel.store import live
+from nextreel.store import LiveStore, live
 from nextreel.store.codec import decode, encode
 from nextreel.store.memory import ENDS, SHOWN
 from nextreel.store.merging import emptied, merged
@@ -216,6 +218,29 @@ def test_two_states_are_written_together_or_not_at_all(home: Home, monkeypatch: 
     for one in (store, other):
         assert one.user("ann").history.rows.tolist() == [0, 3]
         assert not one.knows(SESSION)
+
+
+def test_an_account_too_large_for_the_backend_keeps_nobody_else_from_moving_on(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Small(MemoryKeyValue):
+        def put_many(self, items: Sequence[tuple[str, bytes, int | None]], seconds: float | None = None) -> None:
+            if any(len(value) > 300 for _, value, _ in items):
+                raise TooLarge("Expected at most 300 bytes.")
+            super().put_many(items, seconds)
+
+    store = LiveStore(home.state, home.catalogue, RULES, home.log, Small())
+    home.opened.append(store)
+    deeds = [event(SESSION, n) for n in range(1, 11)]  # fit alone, but not beside those of the account
+    deeds += [event("ann", 10 + n) for n in range(1, 11)]
+    home.log.append([*deeds, merge("ann", 30), event("bob", 40)])
+    assert store.follow() == 22
+    assert len(store.user("ann").history) == 11  # as before the merge: one is of the snapshot
+    assert not store.knows(SESSION)
+    assert len(store.user("bob").history) == 1
+    assert "a session of user 'ann' is over, but does not enter their state" in caplog.text
+    home.log.append([event("bob", 50)])
+    assert store.follow() == 1
 
 
 def test_every_field_of_a_state_has_a_rule_for_merging() -> None:

@@ -120,5 +120,5 @@ def test_a_source_of_quota_zero_is_neither_fitted_nor_asked(
     assert (slate.level, len(slate.video_ids)) == ("full", 10)
     assert not {"two_tower", "als"} & slate.trace.proposed.keys()
     most_played = system.catalogue.video_ids[system.store.counters.plays.argmax()]
-    assert len(system.similar(most_played, 5)) == 5
+    assert len(system.similar(most_played, Request(None, system.now(), 5))) == 5
     system.close()

@@ -109,14 +109,14 @@ def explain(user_id: Id, video_id: Id, n: int = 10, country: str | None = None) 
     return Call("GET", _path("explain", user_id, video_id), _why, {"n": str(n)} | _said(country=country))
 
 
-def similar(video_id: Id, n: int = 10) -> Call[Videos]:
-    """The n videos most like this one."""
-    return Call("GET", _path("similar", video_id), _videos, {"n": str(n)})
+def similar(video_id: Id, n: int = 10, country: str | None = None) -> Call[Videos]:
+    """The n videos most like this one, of those that anybody may be shown now."""
+    return Call("GET", _path("similar", video_id), _videos, {"n": str(n)} | _said(country=country))
 
 
-def trending(n: int = 10) -> Call[Videos]:
+def trending(n: int = 10, country: str | None = None) -> Call[Videos]:
     """The n videos that most people watch now."""
-    return Call("GET", "/trending", _videos, {"n": str(n)})
+    return Call("GET", "/trending", _videos, {"n": str(n)} | _said(country=country))
 
 
 def feedback(event: Feedback) -> Call[Accepted]:
@@ -149,10 +149,10 @@ def withdraw(video_id: Id) -> Call[Withdrawn]:
 
 
 def session_recommendations(
-    session_id: str, n: int = 10, paged: bool = False, cursor: str | None = None
+    session_id: str, n: int = 10, country: str | None = None, paged: bool = False, cursor: str | None = None
 ) -> Call[Recommendations]:
     """The best n videos for an anonymous session now, or a list's next page, by what was done in it."""
-    query = _page(n, paged) | _said(cursor=cursor)
+    query = _page(n, paged) | _said(country=country, cursor=cursor)
     return Call("GET", _path("sessions", session_id, "recommendations"), _recommendations, query)
 
 

@@ -22,17 +22,16 @@ from nextreel.data.intake import Check, Intake
 from nextreel.data.schemas import Column, Schema
 from nextreel.data.tables import Raw, lines
 from nextreel.data.versions import Source
-from nextreel.types import DAY, Kind, NextreelError
+from nextreel.types import DAY, LATEST, Kind, NextreelError
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
-MD5 = "c4d9eecfca2ab87c1945afe126590906"  # as GroupLens publishes it beside the archive
+MD5 = "c4d9eecfca2ab87c1945afe126590906"  # as GroupLens publishes it beside the archive  # pragma: allowlist secret
 FILES = ("ratings.dat", "movies.dat", "users.dat", "README")
 _YEAR = r"\(([12][0-9]{3})\)\s*$"
 _BY_HAND = (
     "download ml-1m.zip from grouplens.org/datasets/movielens/1m with a browser, unpack it, and pass the folder that "
     "holds ratings.dat."
 )
-_LATEST = 4_102_444_800  # 2100-01-01 UTC
 _LONGEST = 1 << 26  # bytes; the archive has 5.9 MB, its largest file 24.6 MB
 
 RATINGS = Schema(
@@ -41,7 +40,7 @@ RATINGS = Schema(
         Column("user_id", "whole", "who", required=True, low=0, coded=True),
         Column("video_id", "whole", "the movie", required=True, low=0, coded=True),
         Column("value", "whole", "stars", required=True, low=1, high=5, coded=True),
-        Column("timestamp", "whole", "seconds since 1970-01-01 UTC", required=True, low=0, high=_LATEST),
+        Column("timestamp", "whole", "seconds since 1970-01-01 UTC", required=True, low=0, high=LATEST),
     ),
 )
 MOVIES = Schema(

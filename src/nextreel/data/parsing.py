@@ -10,9 +10,8 @@ import numpy as np
 import polars as pl
 
 from nextreel.data.schemas import KIND_NAMES, CellType
-from nextreel.types import Kind
+from nextreel.types import LATEST, Kind
 
-_LATEST = 4_102_444_800.0  # 2100-01-01 UTC
 # day, hour, minute, second with fraction, zone
 _ISO = (
     r"^(\d{4}-\d{2}-\d{2})"
@@ -172,14 +171,14 @@ def _rounded(seconds: pl.Series) -> pl.Series:
 def _bounded(raw: pl.Series, seconds: pl.Series, bad: pl.Series | None = None) -> Parsed:
     if bad is None and len(seconds) and seconds.null_count() == 0 and _inside(seconds.min(), seconds.max()):
         return Parsed(seconds)
-    inside = (seconds >= 0) & (seconds <= _LATEST)
+    inside = (seconds >= 0) & (seconds <= LATEST)
     values = seconds.set(~inside.fill_null(value=False), None)
     unread = values.is_null() & raw.is_not_null()
     return Parsed(values, values.is_null() & ~unread, unread if bad is None else unread | bad)
 
 
 def _inside(least: Any, most: Any) -> bool:
-    return bool(least >= 0 and most <= _LATEST)
+    return bool(least >= 0 and most <= LATEST)
 
 
 def _epoch(numbers: pl.Series) -> pl.Series:

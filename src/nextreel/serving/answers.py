@@ -48,7 +48,7 @@ def person(system: System, user_id: int | str | None, session_id: str | None) ->
 def video(system: System, given: int | str) -> VideoId:
     """The id of a video that is in the catalogue; a 404 otherwise."""
     video_id = _resolved(system.resolve_video, given)
-    if video_id not in system.catalogue.row_of:
+    if video_id not in system.catalogue.row_of and video_id not in system.newest_catalogue().row_of:
         raise Problem(404, f"Video {str(video_id)!r} is not in the catalogue of release {system.release}.")
     return video_id
 
@@ -61,10 +61,16 @@ def videos(system: System, given: Sequence[int | str]) -> tuple[VideoId, ...]:
 def channel(system: System, given: int | str) -> VideoId:
     """The id of a channel that is in the catalogue; a 404 otherwise."""
     text = str(given)
-    found: VideoId | None = next((one for one in system.catalogue.channel_ids if str(one) == text), None)
+    found = _channel(system.catalogue, text)
+    if found is None:
+        found = _channel(system.newest_catalogue(), text)
     if found is None:
         raise Problem(404, f"Channel {text!r} is not in the catalogue of release {system.release}.")
     return found
+
+
+def _channel(catalogue: Catalogue, text: str) -> VideoId | None:
+    return next((one for one in catalogue.channel_ids if str(one) == text), None)
 
 
 def _resolved(resolve: Callable[[str], int | str], given: int | str) -> int | str:
@@ -116,8 +122,13 @@ def slate_reply(system: System, made: Callable[[], Page | Slate]) -> Response:
     )
 
 
-def following(system: System, cursor: str, user_id: UserId | None, k: int) -> Page:
-    """The page after the one that the cursor came with; a 404 for a cursor that is not, or no longer, known."""
+def following(system: System, cursor: str, user_id: UserId | None, k: int, country: str | None = None) -> Page:
+    """The page after the one that the cursor came with.
+
+    A 404 for a cursor that is not, or no longer, known; a 422 where a country is given anew.
+    """
+    if country is not None:
+        raise Problem(422, "Expected a cursor without country, which is as it was for the first page.")
     try:
         page: Page = system.next_page(cursor, user_id, k, system.now(), request_id())
     except UnknownCursor as error:

@@ -15,7 +15,16 @@ from nextreel.serving import problems, security
 from nextreel.serving.current import Holding, Serving
 from nextreel.serving.edge import Edge
 from nextreel.serving.openapi import DescribedApp, operation_id
-from nextreel.serving.routes import discovery, feedback, operations, people, recommendations, sagemaker, videos
+from nextreel.serving.routes import (
+    discovery,
+    feedback,
+    operations,
+    people,
+    recommendations,
+    releases,
+    sagemaker,
+    videos,
+)
 from nextreel.settings import Settings
 
 
@@ -50,7 +59,7 @@ def create_app(serving: Serving, settings: Settings, *, container: bool = False)
     app.add_middleware(Holding, serving=serving)
     app.add_middleware(Edge, max_body=settings.max_body_bytes)
     problems.install(app)
-    routes = (recommendations, feedback, people, discovery, videos, operations, sagemaker)
+    routes = (recommendations, feedback, people, discovery, videos, operations, releases, sagemaker)
     for module in (sagemaker,) if container else routes:
         app.include_router(module.router(serving))
     security.install(app, settings)

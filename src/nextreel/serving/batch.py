@@ -22,7 +22,7 @@ from nextreel.folders import alone, whole, write_whole
 from nextreel.progress import Advance, Progress, silent
 from nextreel.retrieval.two_tower.retriever import TwoTower
 from nextreel.serving.pairs import context, ids, seconds
-from nextreel.types import FloatArray, NextreelError, Request, UserId, VideoId
+from nextreel.types import FloatArray, NextreelError, Request, UserId, VideoId, is_session
 
 if TYPE_CHECKING:
     from nextreel.system import System
@@ -62,13 +62,13 @@ def top_n(
     source: str | None = None,
     progress: Progress = silent,
 ) -> pa.Table:
-    """The k best videos of each user (None: everybody known): user_id, rank (from 1), video_id, score.
+    """The k best videos of each user (None: everybody known but sessions): user_id, rank (from 1), video_id, score.
 
     `at` is a time, `end` for just after the newest event known, or `last` for just after each user's own newest.
     With `source` that retriever alone proposes and nothing is ranked. Sorted by user as given, then rank. A column has
     one type: among integers and texts, all user ids are texts.
     """
-    asked = system.store.users() if users is None else list(users)
+    asked = _accounts(system) if users is None else list(users)
     with progress("recommending", len(asked)) as advance:
         return _lists(system, asked, k, at, source)(slice(None), advance)
 
@@ -86,7 +86,7 @@ def vectors(
     person is moved by popularity in each window, and how popular the video is in it now. Raises `NextreelError` for a
     release without towers.
     """
-    asked = system.store.users() if users is None else list(users)
+    asked = _accounts(system) if users is None else list(users)
     with progress("embedding", len(asked) if of == "users" else len(system.catalogue)) as advance:
         make = _user_vectors(system, asked, at) if of == "users" else _video_vectors(system)
         return make(slice(None), advance)
@@ -109,7 +109,7 @@ def write(
     What people do meanwhile is known to the parts that are made after it. Raises `NextreelError` where the folder holds
     another batch, unless that shall be overwritten, or anything else, or while another run writes to it.
     """
-    people = system.store.users() if users is None else list(users)
+    people = _accounts(system) if users is None else list(users)
     count = len(system.catalogue) if asked.what == "videos" else len(people)
     key = {
         **asdict(asked),
@@ -133,6 +133,11 @@ def write(
         rows = sum(parquet.read_metadata(file).num_rows for file in files)
         _write_manifest(out, about | {"parts": len(files), "rows": rows, "complete": True})
     return Written(out, len(files), len(missing), rows, when)
+
+
+def _accounts(system: System) -> list[UserId]:
+    """Everybody known but anonymous sessions, which are over before a batch is read."""
+    return [user_id for user_id in system.store.users() if not is_session(user_id)]
 
 
 _Make = Callable[[slice, Advance], pa.Table]  # the rows of some of the people or videos

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 RELEASE: Final = "20260101-000000-cdb007"
-REQUEST: Final = "5d0c6e1f4b7a4c7c9a3f2e8d1b6a9c04"
+REQUEST: Final = "5d0c6e1f4b7a4c7c9a3f2e8d1b6a9c04"  # pragma: allowlist secret
 CURSOR: Final = "b6f1d2a94c0e4f7b8d35a1e6c97f0284.1"
 
 VIDEO = {"video_id": "v61", "title": "A Lecture on Photosynthesis", "score": 7.361675, "category": "Science"}
@@ -81,7 +81,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "ReceiptOut": {
         "receipt_id": "6f1c0e7a5b3d4c2e9f8a7b6c5d4e3f21",
         "erased_at": "2026-03-01T09:30:00.000Z",
-        "digest": "91ab3c5d7e9f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293",
+        "digest": "91ab3c5d7e9f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b",  # pragma: allowlist secret
         "counts": {"live states": 1, "snapshots": 1, "lists of people": 1, "event log": 12},
         "releases": [RELEASE],
         "request_id": REQUEST,

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nextreel.types import BoolArray, NextreelError
+from nextreel.types import LATEST, BoolArray, NextreelError
 
-_LATEST = 4_102_444_800.0  # 2100-01-01 UTC
 _IN_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
@@ -44,7 +43,7 @@ def seconds(pairs: pa.Table) -> list[float]:
     column = _column(pairs, "timestamp")
     found = _seconds(column)
     at = np.array(found, np.float64)
-    wrong = ~((at >= 0) & (at <= _LATEST))  # NaN too
+    wrong = ~((at >= 0) & (at <= LATEST))  # NaN too
     if wrong.any():
         raise NextreelError(
             f"Expected a timestamp from 1970 to 2100 in every row, got {_told(column, int(np.argmax(wrong)))} in "

@@ -1,4 +1,4 @@
-"""Starts the server; the one place in serving that reads the environment."""
+"""Starts the server as the environment says."""
 
 from __future__ import annotations
 
@@ -68,22 +68,18 @@ def serve(
     if not settings.api_keys:
         log.warning("no API keys are configured (API_KEYS): answering on this machine only", host=host)
     if workers == 1:
-        _run(FACTORY, host, port, settings)
+        serve_app(FACTORY, host, port, settings)
         return
     with TemporaryDirectory(prefix="nextreel-workers-") as folder:
         os.environ[WORKERS] = folder
-        _run(FACTORY, host, port, settings, workers)
+        serve_app(FACTORY, host, port, settings, workers)
         failure = Path(folder) / FAILURE
         if failure.is_file():
             raise WorkerFailed(failure.read_text())
 
 
-def serve_app(app: FastAPI, host: str, port: int, settings: Settings) -> None:
-    """Serves the app in this process until told to stop."""
-    _run(app, host, port, settings)
-
-
-def _run(app: FastAPI | str, host: str, port: int, settings: Settings, workers: int = 1) -> None:
+def serve_app(app: FastAPI | str, host: str, port: int, settings: Settings, workers: int = 1) -> None:
+    """Serves the app, or the one that a factory of the name makes in each worker, until told to stop."""
     uvicorn.run(
         app,
         factory=app is FACTORY,

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from nextreel import keys
 from nextreel.keys import Scope
 from nextreel.serving.limits import Buckets
+from nextreel.serving.outgoing import ProblemOut
 from nextreel.serving.problems import Problem
-from nextreel.serving.schemas import ProblemOut
 from nextreel.settings import Settings
 from nextreel.types import NextreelError
 

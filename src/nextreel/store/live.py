@@ -239,16 +239,22 @@ class LiveStore:
             return
 
     def _merge(self, account: UserId, session: UserId, offset: int) -> None:
-        """Writes both next states at once, unless another process has, or the session had done nothing by then."""
+        """Writes both next states at once, unless another process has, or the session had done nothing by then.
+
+        An account's state that would be too large for the backend stays as it was; the session is over all the same.
+        """
         while True:
             keys = [self._prefix + key_of(account), self._prefix + key_of(session)]
             (version, stale), (session_version, past) = self._read(account), self._read(session)
             if past.version == 0 or max(stale.offset, past.offset) >= offset:
                 break
-            states = [merged(stale, past, offset), emptied(past, offset)]
-            versions = [version, session_version]
+            over = (keys[1], encode(emptied(past, offset)), session_version)
             try:
-                self._live.put_many([(k, encode(s), v) for k, s, v in zip(keys, states, versions, strict=True)])
+                try:
+                    self._live.put_many([(keys[0], encode(merged(stale, past, offset)), version), over])
+                except TooLarge:
+                    log.exception("a session of user %r is over, but does not enter their state", account)
+                    self._live.put_many([over])
             except Conflict:
                 continue
             break

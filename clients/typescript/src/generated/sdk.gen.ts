@@ -129,9 +129,9 @@ export const forget = <ThrowOnError extends boolean = false>(options: Options<Fo
 });
 
 /**
- * The n videos most like this one
+ * The n videos most like this one, of those that anybody may be shown now
  *
- * The n videos most like this one.
+ * The n videos most like this one, of those that anybody may be shown now.
  */
 export const similar = <ThrowOnError extends boolean = false>(options: Options<SimilarData, ThrowOnError>) => (options.client ?? client).get<SimilarResponses, SimilarErrors, ThrowOnError>({
     security: [{ name: 'X-API-Key', type: 'apiKey' }],
@@ -207,17 +207,6 @@ export const ready = <ThrowOnError extends boolean = false>(options?: Options<Re
 export const metrics = <ThrowOnError extends boolean = false>(options?: Options<MetricsData, ThrowOnError>) => (options?.client ?? client).get<MetricsResponses, MetricsErrors, ThrowOnError>({ url: '/metrics', ...options });
 
 /**
- * All releases with their stage and metrics, oldest first
- *
- * All releases with their stage and metrics, oldest first.
- */
-export const models = <ThrowOnError extends boolean = false>(options?: Options<ModelsData, ThrowOnError>) => (options?.client ?? client).get<ModelsResponses, ModelsErrors, ThrowOnError>({
-    security: [{ name: 'X-API-Key', type: 'apiKey' }],
-    url: '/models',
-    ...options
-});
-
-/**
  * What the store knows of the person now, as the features that the release computes of a person alone
  *
  * What the store knows of the person now, as the features that the release computes of a person alone.
@@ -236,6 +225,17 @@ export const features = <ThrowOnError extends boolean = false>(options: Options<
 export const experiments = <ThrowOnError extends boolean = false>(options?: Options<ExperimentsData, ThrowOnError>) => (options?.client ?? client).get<ExperimentsResponses, ExperimentsErrors, ThrowOnError>({
     security: [{ name: 'X-API-Key', type: 'apiKey' }],
     url: '/ab/status',
+    ...options
+});
+
+/**
+ * All releases with their stage and metrics, oldest first
+ *
+ * All releases with their stage and metrics, oldest first.
+ */
+export const models = <ThrowOnError extends boolean = false>(options?: Options<ModelsData, ThrowOnError>) => (options?.client ?? client).get<ModelsResponses, ModelsErrors, ThrowOnError>({
+    security: [{ name: 'X-API-Key', type: 'apiKey' }],
+    url: '/models',
     ...options
 });
 

@@ -1438,6 +1438,12 @@ export type SessionRecommendationsData = {
          */
         n?: number;
         /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
+        /**
          * Paged
          *
          * whether the answer has a cursor, by which the list goes on
@@ -1620,6 +1626,12 @@ export type SimilarData = {
          * how many videos at most
          */
         n?: number;
+        /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
     };
     url: '/similar/{video_id}';
 };
@@ -1672,6 +1684,12 @@ export type TrendingData = {
          * how many videos at most
          */
         n?: number;
+        /**
+         * Country
+         *
+         * where the request comes from, such as DE
+         */
+        country?: string | null;
     };
     url: '/trending';
 };
@@ -1926,43 +1944,6 @@ export type MetricsResponses = {
 
 export type MetricsResponse = MetricsResponses[keyof MetricsResponses];
 
-export type ModelsData = {
-    body?: never;
-    path?: never;
-    query?: never;
-    url: '/models';
-};
-
-export type ModelsErrors = {
-    /**
-     * no key, or one that is not valid, in the header X-API-Key
-     */
-    401: ProblemOut;
-    /**
-     * a key without the scope read
-     */
-    403: ProblemOut;
-    /**
-     * more requests than RATE_LIMIT allows; see Retry-After
-     */
-    429: ProblemOut;
-    /**
-     * an error on our side; `request_id` finds its record in the logs
-     */
-    500: ProblemOut;
-};
-
-export type ModelsError = ModelsErrors[keyof ModelsErrors];
-
-export type ModelsResponses = {
-    /**
-     * Successful Response
-     */
-    200: ModelsOut;
-};
-
-export type ModelsResponse = ModelsResponses[keyof ModelsResponses];
-
 export type FeaturesData = {
     body?: never;
     path: {
@@ -2047,6 +2028,43 @@ export type ExperimentsResponses = {
 };
 
 export type ExperimentsResponse = ExperimentsResponses[keyof ExperimentsResponses];
+
+export type ModelsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/models';
+};
+
+export type ModelsErrors = {
+    /**
+     * no key, or one that is not valid, in the header X-API-Key
+     */
+    401: ProblemOut;
+    /**
+     * a key without the scope read
+     */
+    403: ProblemOut;
+    /**
+     * more requests than RATE_LIMIT allows; see Retry-After
+     */
+    429: ProblemOut;
+    /**
+     * an error on our side; `request_id` finds its record in the logs
+     */
+    500: ProblemOut;
+};
+
+export type ModelsError = ModelsErrors[keyof ModelsErrors];
+
+export type ModelsResponses = {
+    /**
+     * Successful Response
+     */
+    200: ModelsOut;
+};
+
+export type ModelsResponse = ModelsResponses[keyof ModelsResponses];
 
 export type PromoteData = {
     body?: never;

@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import Path, Query
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from nextreel.serving.schemas import MAX_ITEMS, ProblemOut
+from nextreel.serving.incoming import MAX_ITEMS
+from nextreel.serving.outgoing import ProblemOut
 
 
 class AnyText(StringConvertor):

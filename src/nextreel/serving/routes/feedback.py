@@ -11,8 +11,9 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.incoming import FeedbackIn, OneOrMore
+from nextreel.serving.outgoing import FeedbackOut, FeedbacksOut
 from nextreel.serving.routes import not_found
-from nextreel.serving.schemas import FeedbackIn, FeedbackOut, FeedbacksOut, OneOrMore
 from nextreel.serving.security import guarded
 from nextreel.telemetry import count_event
 from nextreel.types import Event, Kind

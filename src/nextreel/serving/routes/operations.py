@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
 from nextreel import __version__
-from nextreel.registry import CorruptRelease, NoSuchRelease, NotInProduction, Registry
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
-from nextreel.serving.problems import Problem
+from nextreel.serving.outgoing import AliveOut, ExperimentsOut, FeaturesOut, HealthOut, ReadyOut
 from nextreel.serving.routes import PathId
-from nextreel.serving.schemas import (
-    AliveOut,
-    ExperimentsOut,
-    FeaturesOut,
-    HealthOut,
-    ModelsOut,
-    ProblemOut,
-    ReadyOut,
-    ServesOut,
-)
 from nextreel.serving.security import guarded
 from nextreel.telemetry import render_metrics
 
 WORST_LAST = ("healthy", "degraded", "unhealthy")
-CHANGED: dict[int | str, dict[str, Any]] = {
-    200: {"model": ServesOut, "description": "what serves now"},
-    404: {"model": ProblemOut, "description": "no such release, or none to go back to"},
-    409: {"model": ProblemOut, "description": "the release is damaged, or not the one to roll back"},
-}
-
-Version: TypeAlias = Annotated[str, Path(max_length=256, description="a release, as GET /models names it")]
 
 
 def router(serving: Serving) -> APIRouter:
-    """Health, metrics and releases."""
+    """Health and metrics, features of a person, experiments."""
     routes = APIRouter(tags=["operations"])
-    closed, changing = guarded("read", "operations"), guarded("admin", "operations")
+    closed = guarded("read", "operations")
 
     @routes.get(
         "/health",
@@ -72,22 +53,6 @@ def router(serving: Serving) -> APIRouter:
         body, content_type = render_metrics()
         return Response(body, headers={"content-type": content_type})
 
-    @closed.get("/models", responses={200: {"model": ModelsOut}})
-    def models() -> Response:
-        """All releases with their stage and metrics, oldest first."""
-        system = serving()
-        releases = [
-            {
-                "version": info.id,
-                "created_at": answers.timestamp(info.created_at),
-                "stage": info.stage,
-                "metrics": info.metrics,
-            }
-            for info in system.registry.list()
-        ]
-        production = system.registry.production()
-        return answers.reply({"serving": system.release, "production": production, "models": releases})
-
     @closed.get("/features/{user_id:any}", responses={200: {"model": FeaturesOut}})
     def features(user_id: PathId) -> Response:
         """What the store knows of the person now, as the features that the release computes of a person alone."""
@@ -99,42 +64,8 @@ def router(serving: Serving) -> APIRouter:
         """The experiments that are running: none, as nobody is assigned to variants."""
         return answers.reply({"assignment": "off", "experiments": []})
 
-    @changing.post("/models/{version}/promote", responses=CHANGED)
-    def promote(version: Version) -> Response:
-        """Puts the release into production, once every file of it is found to be as published.
-
-        The worker that answers serves it from now on, the others within about a second of having opened it; requests
-        under way are answered by the release that they began with.
-        """
-        return _changed(serving, lambda registry: registry.promote(version, at=time.time()))
-
-    @changing.post("/models/rollback", responses=CHANGED)
-    def rollback() -> Response:
-        """Puts the release that was in production before into production again."""
-        return _changed(serving, lambda registry: registry.rollback(at=time.time()))
-
-    @changing.post("/models/{version}/rollback", responses=CHANGED)
-    def rollback_from(version: Version) -> Response:
-        """The same, as long as the release is the one in production: who asks twice does not go back twice."""
-        return _changed(serving, lambda registry: registry.rollback(at=time.time(), instead_of=version))
-
     routes.include_router(closed)
-    routes.include_router(changing)
     return routes
-
-
-def _changed(serving: Serving, change: Callable[[Registry], object]) -> Response:
-    """Which release serves after the change of the registry."""
-    registry = serving().registry
-    try:
-        change(registry)
-    except NoSuchRelease as error:
-        raise Problem(404, str(error)) from error
-    except (NotInProduction, CorruptRelease) as error:
-        raise Problem(409, str(error)) from error
-    serving.look(again=True)
-    answer = {"production": registry.production(), "serving": serving.newest.release, "problem": serving.problem}
-    return answers.reply(answer)
 
 
 def _report(serving: Serving) -> dict[str, Any]:

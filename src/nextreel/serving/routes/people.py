@@ -11,9 +11,10 @@ from nextreel.backends import StillRead
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.incoming import MergeIn
+from nextreel.serving.outgoing import MergeOut, ProblemOut, ReceiptOut, RecommendationsOut
 from nextreel.serving.problems import Problem
-from nextreel.serving.routes import Count, Cursor, Paged, PathId
-from nextreel.serving.schemas import MergeIn, MergeOut, ProblemOut, ReceiptOut, RecommendationsOut
+from nextreel.serving.routes import Count, Country, Cursor, Paged, PathId
 from nextreel.serving.security import guarded
 from nextreel.types import Request, session_person
 
@@ -31,13 +32,13 @@ def router(serving: Serving) -> APIRouter:
 
     @reading.get("/sessions/{session_id}/recommendations", responses={200: {"model": RecommendationsOut}})
     def session_recommendations(
-        session_id: SessionId, n: Count = 10, paged: Paged = False, cursor: Cursor = None
+        session_id: SessionId, n: Count = 10, country: Country = None, paged: Paged = False, cursor: Cursor = None
     ) -> Response:
         """The best n videos for an anonymous session now, or a list's next page, by what was done in it."""
         system, person = serving(), session_person(session_id)
         if cursor is not None:
-            return answers.slate_reply(system, lambda: answers.following(system, cursor, person, n))
-        request = Request(person, system.now(), n, request_id(), session_id=session_id)
+            return answers.slate_reply(system, lambda: answers.following(system, cursor, person, n, country))
+        request = Request(person, system.now(), n, request_id(), session_id=session_id, country=country)
         return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
 
     @writing.post("/sessions/{session_id}/merge", responses={200: {"model": MergeOut}})

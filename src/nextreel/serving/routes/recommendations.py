@@ -10,9 +10,9 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
-from nextreel.serving.problems import Problem
+from nextreel.serving.incoming import RecommendationsIn
+from nextreel.serving.outgoing import RecommendationsOut, WhyOut
 from nextreel.serving.routes import NO_PAGE, NO_VIDEO, Count, Country, Cursor, Paged, PathId
-from nextreel.serving.schemas import RecommendationsIn, RecommendationsOut, WhyOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 
@@ -31,9 +31,7 @@ def router(serving: Serving) -> APIRouter:
         system = serving()
         known = answers.user(system, user_id)
         if cursor is not None:
-            if country is not None:
-                raise Problem(422, "Expected a cursor without country, which is as it was for the first page.")
-            return answers.slate_reply(system, lambda: answers.following(system, cursor, known, n))
+            return answers.slate_reply(system, lambda: answers.following(system, cursor, known, n, country))
         request = Request(known, system.now(), n, request_id(), country=country)
         return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
 

@@ -8,7 +8,8 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
-from nextreel.serving.schemas import InvocationIn, InvocationOut, MissingOut, PingOut
+from nextreel.serving.incoming import InvocationIn
+from nextreel.serving.outgoing import InvocationOut, MissingOut, PingOut
 from nextreel.serving.security import guarded
 from nextreel.types import Request
 

@@ -8,9 +8,10 @@ from starlette.responses import Response
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
 from nextreel.serving.edge import request_id
+from nextreel.serving.incoming import OneOrMoreVideos, VideoIn
+from nextreel.serving.outgoing import UploadsOut, WithdrawnOut
 from nextreel.serving.problems import Problem
 from nextreel.serving.routes import NO_VIDEO, PathId
-from nextreel.serving.schemas import OneOrMoreVideos, UploadsOut, VideoIn, WithdrawnOut
 from nextreel.serving.security import guarded
 from nextreel.uploads import Upload, WrongUpload
 
