@@ -251,7 +251,7 @@ def test_a_server_that_fails_is_done_without_until_it_is_back(
         system.upload([Upload(video_id="new", category=system.catalogue.category_names[0])])  # known all the same
         assert "new" in system.recommender.catalogue.row_of
         assert system.similar(
-            system.catalogue.video_ids[3], Request(None, system.now(), 5)
+            system.catalogue.video_ids[3], Request(None, system.data_end, 5)
         )  # what the same people watched
         server.start()
         deadline = time.monotonic() + 30
