@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from nextreel.backends import NotWritable
 from nextreel.types import NextreelError
 
 MANIFEST = "manifest.json"
@@ -253,7 +254,15 @@ class Registry:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """One writer at a time among all processes; the system lets go of it when a process dies."""
+        """One writer at a time among all processes; the system lets go of it when a process dies.
+
+        Raises `NotWritable` where the folder can only be read.
+        """
+        if self._root.exists() and not os.access(self._root, os.W_OK):
+            raise NotWritable(
+                f"Expected a home that can be written, to keep what is in production, got {self._root}, which cannot. "
+                "Hint: nextreel releases promote, where it can."
+            )
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

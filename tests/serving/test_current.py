@@ -163,6 +163,20 @@ def test_a_damaged_release_is_not_promoted(home: Path, serving: Serving) -> None
         assert client.get("/models").json()["production"] == first
 
 
+def test_nothing_is_promoted_where_the_home_can_only_be_read(
+    home: Path, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = serving().release, second_release(home)
+    really = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK and really(path, mode))
+    with TestClient(create_app(serving, ADMIN)) as client:
+        for path in (f"/models/{second}/promote", "/models/rollback"):
+            refused = client.post(path)
+            assert refused.status_code == 409
+            assert "Expected a home that can be written" in refused.json()["detail"]
+        assert client.get("/models").json()["production"] == first
+
+
 @pytest.mark.parametrize("path", ["/models/rollback", "/models/x/rollback", "/models/x/promote"])
 def test_only_an_administrator_changes_what_is_served(connect: Callable[..., TestClient], path: str) -> None:
     assert connect().post(path).status_code == 403

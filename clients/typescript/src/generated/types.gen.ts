@@ -2098,7 +2098,7 @@ export type PromoteErrors = {
      */
     404: ProblemOut;
     /**
-     * the release is damaged, or not the one to roll back
+     * a damaged release, one not in production, or a home only to read
      */
     409: ProblemOut;
     /**
@@ -2147,7 +2147,7 @@ export type RollbackErrors = {
      */
     404: ProblemOut;
     /**
-     * the release is damaged, or not the one to roll back
+     * a damaged release, one not in production, or a home only to read
      */
     409: ProblemOut;
     /**
@@ -2199,7 +2199,7 @@ export type RollbackFromErrors = {
      */
     404: ProblemOut;
     /**
-     * the release is damaged, or not the one to roll back
+     * a damaged release, one not in production, or a home only to read
      */
     409: ProblemOut;
     /**

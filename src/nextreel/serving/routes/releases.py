@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from nextreel.backends import NotWritable
 from nextreel.registry import CorruptRelease, NoSuchRelease, NotInProduction, Registry
 from nextreel.serving import answers
 from nextreel.serving.current import Serving
@@ -19,7 +20,7 @@ from nextreel.serving.security import guarded
 CHANGED: dict[int | str, dict[str, Any]] = {
     200: {"model": ServesOut, "description": "what serves now"},
     404: {"model": ProblemOut, "description": "no such release, or none to go back to"},
-    409: {"model": ProblemOut, "description": "the release is damaged, or not the one to roll back"},
+    409: {"model": ProblemOut, "description": "a damaged release, one not in production, or a home only to read"},
 }
 
 Version: TypeAlias = Annotated[str, Path(max_length=256, description="a release, as GET /models names it")]
@@ -77,7 +78,7 @@ def _changed(serving: Serving, change: Callable[[Registry], object]) -> Response
         change(registry)
     except NoSuchRelease as error:
         raise Problem(404, str(error)) from error
-    except (NotInProduction, CorruptRelease) as error:
+    except (NotInProduction, CorruptRelease, NotWritable) as error:
         raise Problem(409, str(error)) from error
     serving.look(again=True)
     answer = {"production": registry.production(), "serving": serving.newest.release, "problem": serving.problem}
