@@ -135,6 +135,13 @@ def test_the_last_page_is_the_same_however_often_it_is_asked_for(world: World) -
     assert (ids([again]), again.cursor) == (list(range(345, 350)), None)
 
 
+def test_a_slate_that_others_may_have_too_is_left_as_it_is(world: World) -> None:
+    shared = world.recommend(Request("ann", 1.0, k=100))
+    page = Pages(world.shared, lambda _: shared, world.keeps, lambda: world.catalogue).first(Request("ann", 1.0, k=3))
+    assert "page" in page.slate.trace.milliseconds
+    assert "page" not in shared.trace.milliseconds
+
+
 def test_two_who_ask_for_one_page_at_once_get_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first = world.pages().first(Request("ann", 1.0, k=60))
     find = world.shared.get_many

@@ -138,7 +138,8 @@ class Pages:
         if made is None:
             level, release, trace = record.level, record.release, Trace()
         else:
-            level, release, trace = made.level, made.release, made.trace
+            level, release = made.level, made.release
+            trace = replace(made.trace, milliseconds=dict(made.trace.milliseconds))  # others may have the same slate
         kept = _Record(record.request, before, page, rest, ended or len(before) + len(page) >= MOST, level, release)
         if rest or record.page:  # a whole list on its first page has no cursor to ask for it again
             try:

@@ -87,11 +87,17 @@ def ask(system: System, request: Request) -> Slate:
     return slate
 
 
-def slate_reply(system: System, made: Callable[[], Page | Slate]) -> Response:
-    """The slate as JSON, with titles, categories and the time each stage took; of a page, with its cursor."""
+def slate_reply(system: System, request: Request, *, paged: bool = False, cursor: str | None = None) -> Response:
+    """The slate as JSON, with titles, categories and the time each stage took.
+
+    Where it is `paged` it is a page, with the cursor of the next one; with a `cursor` the page that comes after.
+    """
     started = perf_counter()
-    found = made()
-    slate, cursor = (found.slate, found.cursor) if isinstance(found, Page) else (found, None)
+    if cursor is not None:
+        found: Page | Slate = _following(system, cursor, request)
+    else:
+        found = (system.page if paged else system.recommend)(request)
+    slate, following = (found.slate, found.cursor) if isinstance(found, Page) else (found, None)
     observe_slate(slate)
     request = slate.request
     catalogue: Catalogue = system.catalogue
@@ -111,7 +117,7 @@ def slate_reply(system: System, made: Callable[[], Page | Slate]) -> Response:
         {
             "user_id": None if is_session(request.user_id) else request.user_id,
             "recommendations": recommendations,
-            "cursor": cursor,
+            "cursor": following,
             "request_id": request.request_id,
             "model_version": slate.release,
             "experiment_variant": request.variant,
@@ -122,15 +128,15 @@ def slate_reply(system: System, made: Callable[[], Page | Slate]) -> Response:
     )
 
 
-def following(system: System, cursor: str, user_id: UserId | None, k: int, country: str | None = None) -> Page:
-    """The page after the one that the cursor came with.
+def _following(system: System, cursor: str, asked: Request) -> Page:
+    """The page after the one that the cursor came with, for who asks and of so many videos.
 
     A 404 for a cursor that is not, or no longer, known; a 422 where a country is given anew.
     """
-    if country is not None:
+    if asked.country is not None:
         raise Problem(422, "Expected a cursor without country, which is as it was for the first page.")
     try:
-        page: Page = system.next_page(cursor, user_id, k, system.now(), request_id())
+        page: Page = system.next_page(cursor, asked.user_id, asked.k, asked.at, asked.request_id)
     except UnknownCursor as error:
         raise Problem(404, str(error)) from error
     return page

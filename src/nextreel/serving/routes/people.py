@@ -37,10 +37,8 @@ def router(serving: Serving) -> APIRouter:
     ) -> Response:
         """The best n videos for an anonymous session now, or a list's next page, by what was done in it."""
         system, person = serving(), session_person(session_id)
-        if cursor is not None:
-            return answers.slate_reply(system, lambda: answers.following(system, cursor, person, n, country))
         request = Request(person, system.now(), n, request_id(), session_id=session_id, country=country)
-        return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
+        return answers.slate_reply(system, request, paged=paged, cursor=cursor)
 
     @writing.post("/sessions/{session_id}/merge", responses={200: {"model": MergeOut}})
     def merge(session_id: SessionId, given: MergeIn) -> Response:

@@ -29,11 +29,8 @@ def router(serving: Serving) -> APIRouter:
     ) -> Response:
         """The best n videos for the user now, or a list's next page; a user nobody knows gets a cold-start list."""
         system = serving()
-        known = answers.user(system, user_id)
-        if cursor is not None:
-            return answers.slate_reply(system, lambda: answers.following(system, cursor, known, n, country))
-        request = Request(known, system.now(), n, request_id(), country=country)
-        return answers.slate_reply(system, lambda: (system.page if paged else system.recommend)(request))
+        request = Request(answers.user(system, user_id), system.now(), n, request_id(), country=country)
+        return answers.slate_reply(system, request, paged=paged, cursor=cursor)
 
     @routes.get("/explain/{user_id}/{video_id:any}", responses={200: {"model": WhyOut}, **NO_VIDEO})
     def explain(user_id: PathId, video_id: PathId, n: Count = 10, country: Country = None) -> Response:
@@ -51,12 +48,8 @@ def router(serving: Serving) -> APIRouter:
         With a cursor the next page of a list, for which all of that is as it was for its first page.
         """
         system = serving()
-        user_id = answers.person(system, wanted.user_id, wanted.session_id)
-        if (cursor := wanted.cursor) is not None:
-            count = wanted.num_recommendations
-            return answers.slate_reply(system, lambda: answers.following(system, cursor, user_id, count))
         request = Request(
-            user_id=user_id,
+            user_id=answers.person(system, wanted.user_id, wanted.session_id),
             at=system.now(),
             k=wanted.num_recommendations,
             request_id=request_id(),
@@ -70,6 +63,6 @@ def router(serving: Serving) -> APIRouter:
             max_age_days=wanted.filters.max_age_days,
             exclude=answers.videos(system, wanted.exclude),
         )
-        return answers.slate_reply(system, lambda: (system.page if wanted.paged else system.recommend)(request))
+        return answers.slate_reply(system, request, paged=wanted.paged, cursor=wanted.cursor)
 
     return routes
